@@ -1,0 +1,3 @@
+//! The Dockerfile language: text to typed instructions, with spans. Pure; could be lifted out as a crate.
+
+pub mod instruction;
