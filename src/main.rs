@@ -1,1 +1,11 @@
-fn main() {}
+//! The `kiln` command: arguments in, one call into the library, an exit code out.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // A step's process is this program again: it must become the command before anything else happens.
+    kiln::sandbox::child_main();
+    cli::run()
+}

@@ -1,1 +1,127 @@
-//! The solve room.
+//! Doing a graph: order, threads, cache; what came of it.
+//!
+//! A step is *demanded* when an output needs its result and no record answers for it; the inputs of a
+//! demanded step are demanded in turn. So a fully cached build reads one record per step of the images and
+//! touches nothing of the stages behind them. Demanded steps run as soon as their inputs are there, up to
+//! `jobs` at a time; the layers of the images are packed as soon as their step is done, while later steps run.
+//!
+//! The room has never heard of Dockerfiles or of registries: it gets a [`Graph`] and one injected `fetch`.
+
+mod bytes;
+mod copy;
+mod demand;
+mod error;
+mod inputs;
+mod key;
+mod pack;
+mod run;
+mod schedule;
+mod snapshot;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::digest::Digest;
+use crate::event::{Event, Listener, Outcome, TaskId};
+use crate::graph::{Graph, StepId};
+use crate::image::{Blob, Layer};
+use crate::layer::PackOptions;
+use crate::reference::Reference;
+use crate::sandbox::{Cancel, Rung};
+use crate::store::Store;
+use crate::time::Timestamp;
+
+pub use error::{Cause, Error};
+pub use inputs::Contexts;
+pub use snapshot::Snapshot;
+
+/// Brings blobs of a remote image into the store; said why not in the error.
+pub type Fetch<'a> = dyn Fn(&Reference, &[Blob], &dyn Fn(u64, u64)) -> Result<(), FetchError> + Sync + 'a;
+
+/// Why blobs could not be fetched.
+pub type FetchError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What steps are done with: shared by all of them, and not changed by any.
+pub struct Workshop<'a> {
+    /// Blobs, records, trees.
+    pub store: &'a Store,
+    /// The build contexts that steps read.
+    pub contexts: &'a Contexts,
+    /// Brings the blobs of bases.
+    pub fetch: &'a Fetch<'a>,
+    /// How commands are isolated.
+    pub rung: &'a Rung,
+    /// How many steps are done at the same time.
+    pub jobs: usize,
+    /// What new records, history entries and directories say.
+    pub now: Timestamp,
+    /// How layers are packed.
+    pub packing: PackOptions,
+    /// What makes steps of this build and those of another the same step, to say what changed: the context's path.
+    pub scope: String,
+    /// Hears of progress.
+    pub listener: &'a dyn Listener,
+    /// Ends running commands.
+    pub cancel: &'a Cancel,
+    /// The number of the next task that is no step.
+    pub next_task: AtomicUsize,
+}
+
+impl Workshop<'_> {
+    /// Does `work` as a task of its own that the user sees.
+    pub(crate) fn task<T, E: std::fmt::Display>(
+        &self,
+        name: String,
+        work: impl FnOnce(TaskId) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let task = self.next_task.fetch_add(1, Ordering::Relaxed);
+        let started = std::time::Instant::now();
+        self.listener.event(Event::TaskStarted { task, name });
+        let result = work(task);
+        let outcome = match &result {
+            Ok(_) => Outcome::Done,
+            Err(error) => Outcome::Failed(error.to_string()),
+        };
+        self.listener.event(Event::TaskFinished { task, outcome, elapsed: started.elapsed() });
+        result
+    }
+}
+
+/// What came of a graph.
+pub struct Solution {
+    /// The snapshot of each output's root, in the order of the outputs; `None` for an empty root.
+    pub roots: Vec<Option<Arc<Snapshot>>>,
+    /// The snapshot of each step that an output stands on, by its index.
+    snapshots: Vec<Option<Arc<Snapshot>>>,
+}
+
+impl Solution {
+    /// Returns when the step was done, maybe by an earlier build.
+    ///
+    /// # Panics
+    /// If no output stands on the step.
+    pub fn created(&self, step: StepId) -> Timestamp {
+        let snapshot = self.snapshots[step.index()].as_ref();
+        snapshot.expect("history names only steps that the output stands on").created()
+    }
+}
+
+/// Does what the outputs of `graph` need, and packs the layers of those roots if `pack` says so.
+///
+/// # Errors
+/// The first failure, after everything that was running has ended.
+pub fn solve(graph: &Graph, workshop: &Workshop<'_>, pack: bool) -> Result<Solution, Error> {
+    let keys = key::definitions(graph, workshop)?;
+    let plan = demand::plan(graph, &keys, workshop);
+    schedule::run(graph, &keys, plan, workshop, pack)
+}
+
+/// Returns the layers of a packed snapshot, base first.
+pub fn layers(root: Option<&Arc<Snapshot>>) -> Vec<Layer> {
+    root.map(|root| root.stack().iter().map(|snapshot| snapshot.layer()).collect()).unwrap_or_default()
+}
+
+/// Names a step across builds, to find what it was made of the last time.
+fn identity(scope: &str, name: &str) -> Digest {
+    Digest::of(format!("step {} {scope}{name}", scope.len()))
+}

@@ -1,0 +1,193 @@
+//! What is asked of a build: closed values, nothing left to look up.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use crate::context::IgnoreFile;
+use crate::diagnostic::Source;
+use crate::layer::Compression;
+use crate::oci::Platform;
+use crate::reference::Reference;
+use crate::sandbox::Rung;
+use crate::time::Timestamp;
+
+/// A build.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The Dockerfile's text.
+    pub dockerfile: Source,
+    /// What replaces `# syntax=` (`BUILDKIT_SYNTAX`).
+    pub syntax: Option<String>,
+    /// The directory of the main build context, absolute.
+    pub context: PathBuf,
+    /// The ignore file that holds for the main context.
+    pub ignore: Option<IgnoreFile>,
+    /// The contexts of `--build-context`, by lower-case name.
+    pub named_contexts: BTreeMap<String, NamedContext>,
+    /// The stage to build; the last one for `None`.
+    pub target: Option<String>,
+    /// The values of `--build-arg`.
+    pub build_args: BTreeMap<String, String>,
+    /// The values of `--label`.
+    pub labels: BTreeMap<String, String>,
+    /// The platform asked for; the base's own for `None`.
+    pub platform: Option<Platform>,
+    /// Whether the cache must not answer at all.
+    pub no_cache: bool,
+    /// The stages for which the cache must not answer.
+    pub no_cache_filter: Vec<String>,
+    /// How RUN steps are isolated.
+    pub rung: Rung,
+    /// How many steps run at the same time, and how many threads pack.
+    pub jobs: usize,
+    /// The time at which the build began: what new history entries say.
+    pub now: Timestamp,
+    /// `SOURCE_DATE_EPOCH`.
+    pub epoch: Option<Timestamp>,
+    /// The names of the image.
+    pub tags: Vec<Reference>,
+    /// Where the result goes.
+    pub exports: Vec<Export>,
+}
+
+/// The value of a `--build-context`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NamedContext {
+    /// A directory of files.
+    Directory(PathBuf),
+    /// An image of the store or a registry.
+    Image(Reference),
+    /// An image in an OCI layout directory, by tag or digest.
+    OciLayout {
+        /// The directory.
+        path: PathBuf,
+        /// The tag or `sha256:` digest; `None` if there is but one image.
+        tag: Option<String>,
+    },
+    /// An image in an OCI or docker archive.
+    Archive(PathBuf),
+}
+
+/// A value of `--build-context` that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NamedContextError {
+    /// `docker-image://` with a bad name.
+    #[error(transparent)]
+    Reference(#[from] crate::reference::ParseError),
+    /// Another scheme.
+    #[error("`{0}` is not supported: use a directory, docker-image://, oci-layout://, oci-archive:// or docker-archive://")]
+    Scheme(String),
+}
+
+impl FromStr for NamedContext {
+    type Err = NamedContextError;
+
+    fn from_str(text: &str) -> Result<Self, NamedContextError> {
+        let Some((scheme, rest)) = text.split_once("://") else {
+            // The one-colon forms of buildx: `docker-image:` has none, but `target:stage` exists.
+            return match text.split_once(':') {
+                Some(("target", _)) => Err(NamedContextError::Scheme(text.to_owned())),
+                _ => Ok(Self::Directory(PathBuf::from(text))),
+            };
+        };
+        match scheme {
+            "docker-image" => Ok(Self::Image(rest.parse()?)),
+            "oci-layout" => {
+                let (path, tag) = match rest.split_once('@') {
+                    Some((path, digest)) => (path, Some(digest)),
+                    None => match rest.rsplit_once(':') {
+                        Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
+                        _ => (rest, None),
+                    },
+                };
+                Ok(Self::OciLayout { path: PathBuf::from(path), tag: tag.map(str::to_owned) })
+            }
+            "oci-archive" | "docker-archive" => Ok(Self::Archive(PathBuf::from(rest))),
+            _ => Err(NamedContextError::Scheme(text.to_owned())),
+        }
+    }
+}
+
+/// Where a result goes, and in which form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Export {
+    /// The form.
+    pub kind: ExportKind,
+    /// The place; `None` for the store.
+    pub destination: Option<Destination>,
+    /// Names beside the request's tags.
+    pub names: Vec<Reference>,
+    /// How new layers are compressed; gzip for `None`.
+    pub compression: Option<Compression>,
+    /// Whether layers of the base are compressed anew too.
+    pub force_compression: bool,
+    /// Whether media types are OCI's; by the kind for `None`.
+    pub oci_media_types: Option<bool>,
+    /// Whether files of new layers get no later time than `SOURCE_DATE_EPOCH`.
+    pub rewrite_timestamps: bool,
+}
+
+impl Export {
+    /// Returns the export with every option at its default.
+    pub const fn new(kind: ExportKind, destination: Option<Destination>) -> Self {
+        Self {
+            kind,
+            destination,
+            names: Vec::new(),
+            compression: None,
+            force_compression: false,
+            oci_media_types: None,
+            rewrite_timestamps: false,
+        }
+    }
+}
+
+/// The forms of a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExportKind {
+    /// An image in the store.
+    Store,
+    /// An OCI archive.
+    Oci,
+    /// An OCI layout directory.
+    OciDirectory,
+    /// A docker archive.
+    Docker,
+    /// The root file system's files in a directory.
+    Local,
+    /// The root file system's files in a tar.
+    Tar,
+}
+
+/// The place of a result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// A file or directory.
+    Path(PathBuf),
+    /// Standard output.
+    Stdout,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_of_named_contexts() {
+        let path = PathBuf::from;
+        for (text, expected) in [
+            ("dir", NamedContext::Directory(path("dir"))),
+            ("../a:b", NamedContext::Directory(path("../a:b"))),
+            ("docker-image://busybox", NamedContext::Image("busybox".parse().unwrap())),
+            ("oci-layout:///x/y:v", NamedContext::OciLayout { path: path("/x/y"), tag: Some("v".into()) }),
+            ("oci-layout://x", NamedContext::OciLayout { path: path("x"), tag: None }),
+            ("oci-archive://a.tar", NamedContext::Archive(path("a.tar"))),
+        ] {
+            assert_eq!(text.parse(), Ok(expected), "{text}");
+        }
+        for wrong in ["https://example.com/x.git", "docker-image://X", "target:build"] {
+            assert!(wrong.parse::<NamedContext>().is_err(), "{wrong}");
+        }
+    }
+}

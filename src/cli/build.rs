@@ -1,0 +1,245 @@
+//! `kiln build`.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use kiln::builder::{self, Built, Destination, Export, ExportKind, NamedContext, Request};
+use kiln::diagnostic::Source;
+use kiln::oci::Platform;
+use kiln::reference::Reference;
+use kiln::registry::Registry;
+use kiln::store::Store;
+use kiln::context;
+
+use super::Outcome;
+use super::environment::Environment;
+use super::output::OutputArg;
+use super::progress::{self, Style};
+use super::report::Failure;
+
+/// The arguments of `kiln build`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    source: SourceArgs,
+    /// Names the image in the store, and in archives; can be given several times.
+    #[arg(short, long, value_name = "NAME[:TAG]")]
+    tag: Vec<Reference>,
+    /// Where the result goes: type=oci|docker|tar|local|image,dest=PATH,...; `-` writes a tar to standard output.
+    #[arg(short, long, value_name = "KEY=VALUE,...")]
+    output: Vec<OutputArg>,
+    /// How many steps run and how many threads pack at the same time.
+    #[arg(long, value_name = "N")]
+    jobs: Option<std::num::NonZeroUsize>,
+    /// How progress is shown.
+    #[arg(long, default_value = "auto", env = "BUILDKIT_PROGRESS")]
+    progress: Style,
+    /// Prints only the image id.
+    #[arg(short, long)]
+    quiet: bool,
+    /// Writes the image id (the config's digest) to a file.
+    #[arg(long, value_name = "FILE")]
+    iidfile: Option<PathBuf>,
+    /// Writes digests and names of the result to a JSON file.
+    #[arg(long, value_name = "FILE")]
+    metadata_file: Option<PathBuf>,
+}
+
+/// What says what is to be built: shared by `build` and `plan`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SourceArgs {
+    /// The build context: a directory.
+    #[arg(value_name = "CONTEXT")]
+    context: PathBuf,
+    /// The Dockerfile; `-` is standard input. The default is `Dockerfile` in the context.
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// The stage to build; the default is the last one.
+    #[arg(long, value_name = "STAGE")]
+    target: Option<String>,
+    /// Sets an ARG; without a value it is taken from the environment.
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    build_arg: Vec<String>,
+    /// Names another context: a directory, docker-image://NAME, oci-layout://DIR[:TAG], oci-archive://FILE or
+    /// docker-archive://FILE.
+    #[arg(long, value_name = "NAME=VALUE")]
+    build_context: Vec<String>,
+    /// Adds a label to the image.
+    #[arg(long, value_name = "KEY=VALUE")]
+    label: Vec<String>,
+    /// The platform of the image, for example linux/arm64; one value.
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<String>,
+    /// Does every step anew.
+    #[arg(long)]
+    no_cache: bool,
+    /// Does the steps of these stages anew.
+    #[arg(long, value_name = "STAGE", value_delimiter = ',')]
+    no_cache_filter: Vec<String>,
+}
+
+impl SourceArgs {
+    /// Reads the Dockerfile and makes of the arguments what is meant by them.
+    pub(crate) fn request(&self, environment: &Environment) -> Result<Request, Failure> {
+        if self.context.as_os_str() == "-" || self.context.to_string_lossy().contains("://") {
+            return Err(Failure::usage(format!(
+                "the context `{}` is not a directory: contexts from standard input and URLs are not supported yet",
+                self.context.display()
+            )));
+        }
+        if !self.context.is_dir() {
+            return Err(Failure::plain(format!("the context `{}` is not a directory", self.context.display())));
+        }
+        let (dockerfile, path) = self.read_dockerfile()?;
+        let ignore = context::find_ignore_file(&self.context, path.as_deref()).map_err(Failure::from_error)?;
+        let epoch = source_date_epoch(&self.build_arg)?;
+        Ok(Request {
+            syntax: syntax_override(&self.build_arg),
+            dockerfile,
+            context: fs_err::canonicalize(&self.context).map_err(Failure::from_error)?,
+            ignore,
+            named_contexts: self.named_contexts()?,
+            target: self.target.clone(),
+            build_args: self.build_args(),
+            labels: self.label.iter().map(|label| split_pair(label)).collect(),
+            platform: self.platform.as_deref().map(platform).transpose()?,
+            no_cache: self.no_cache,
+            no_cache_filter: self.no_cache_filter.clone(),
+            rung: environment.rung.clone(),
+            jobs: std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
+            now: environment.now,
+            epoch,
+            tags: Vec::new(),
+            exports: Vec::new(),
+        })
+    }
+
+    /// Returns the Dockerfile and where it lies; standard input lies nowhere.
+    fn read_dockerfile(&self) -> Result<(Source, Option<PathBuf>), Failure> {
+        let bytes_to_source = |name: String, bytes: Vec<u8>| match String::from_utf8(bytes) {
+            Ok(text) => Ok(Source::new(name, text)),
+            Err(error) => {
+                let at = error.utf8_error().valid_up_to();
+                let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+                Err(Failure::plain(format!("{name}:{line}: the Dockerfile is not UTF-8 text")))
+            }
+        };
+        if self.file.as_deref() == Some(Path::new("-")) {
+            let mut bytes = Vec::new();
+            std::io::stdin().lock().read_to_end(&mut bytes).map_err(Failure::from_error)?;
+            return Ok((bytes_to_source("-".to_owned(), bytes)?, None));
+        }
+        let path = context::find_dockerfile(&self.context, self.file.as_deref()).map_err(Failure::from_error)?;
+        let bytes = fs_err::read(&path).map_err(Failure::from_error)?;
+        Ok((bytes_to_source(path.display().to_string(), bytes)?, Some(path)))
+    }
+
+    fn build_args(&self) -> BTreeMap<String, String> {
+        let from_environment = |name: &str| std::env::var(name).ok().map(|value| (name.to_owned(), value));
+        let given = |arg: &String| match arg.split_once('=') {
+            Some((name, value)) => Some((name.to_owned(), value.to_owned())),
+            None => from_environment(arg),
+        };
+        self.build_arg.iter().filter_map(given).collect()
+    }
+
+    fn named_contexts(&self) -> Result<BTreeMap<String, NamedContext>, Failure> {
+        let named = |text: &String| {
+            let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
+            let (name, value) = pair.ok_or_else(|| Failure::usage(format!("--build-context {text}: must be NAME=VALUE")))?;
+            let context = value.parse().map_err(|error| Failure::usage(format!("--build-context {name}: {error}")))?;
+            Ok((name.to_lowercase(), context))
+        };
+        self.build_context.iter().map(named).collect::<Result<_, Failure>>()
+    }
+}
+
+/// Runs a build and prints its result.
+pub(crate) fn run(args: &Args, environment: &Environment) -> Outcome {
+    let mut request = args.source.request(environment)?;
+    request.tags.clone_from(&args.tag);
+    request.exports = exports(&args.output)?;
+    if let Some(jobs) = args.jobs {
+        request.jobs = jobs.get();
+    }
+    let store = environment.store()?;
+    let registry = registry(environment, &store)?;
+    let style = if args.quiet { Style::Quiet } else { args.progress };
+    let listener = progress::listener(style, request.dockerfile.clone());
+    let result = builder::build(&request, &store, &registry, &*listener);
+    drop(listener);
+    let built = result.map_err(|error| explain(&request.dockerfile, error))?;
+    report_result(args, &request, &built)
+}
+
+/// Opens the registry client.
+pub(crate) fn registry(environment: &Environment, store: &Store) -> Result<Registry, Failure> {
+    Registry::new(environment.registry_config()?, store.clone()).map_err(Failure::from_error)
+}
+
+fn exports(outputs: &[OutputArg]) -> Result<Vec<Export>, Failure> {
+    let exports: Vec<Export> = outputs.iter().map(|output| output.export.clone()).collect();
+    let on_stdout = exports.iter().filter(|export| export.destination == Some(Destination::Stdout)).count();
+    if on_stdout > 1 {
+        return Err(Failure::usage("only one --output can go to standard output"));
+    }
+    Ok(if exports.is_empty() { vec![Export::new(ExportKind::Store, None)] } else { exports })
+}
+
+/// Puts the line of the Dockerfile before an error that has one.
+pub(crate) fn explain(source: &Source, error: builder::Error) -> Failure {
+    match error {
+        builder::Error::Findings(findings) => Failure::findings(source, &findings),
+        error => match error.span() {
+            Some(span) => Failure::at(source, span, &error, error.help()),
+            None => Failure::from_error(error),
+        },
+    }
+}
+
+fn report_result(args: &Args, request: &Request, built: &Built) -> Outcome {
+    let id = built.image_id();
+    if let (Some(path), Some(id)) = (&args.iidfile, id) {
+        fs_err::write(path, id.to_string()).map_err(Failure::from_error)?;
+    }
+    if let Some(path) = &args.metadata_file {
+        let text = format!("{:#}\n", built.metadata(&request.tags));
+        fs_err::write(path, text).map_err(Failure::from_error)?;
+    }
+    // Standard output is the tar's alone when one goes there.
+    let taken = request.exports.iter().any(|export| export.destination == Some(Destination::Stdout));
+    match id {
+        Some(id) if !taken => writeln!(std::io::stdout(), "{id}").map_err(Failure::from_error),
+        _ => Ok(()),
+    }
+}
+
+fn platform(text: &str) -> Result<Platform, Failure> {
+    if text.contains(',') {
+        return Err(Failure::usage(format!("--platform {text}: several platforms in one build are not supported yet")));
+    }
+    text.parse().map_err(|error| Failure::usage(format!("--platform: {error}")))
+}
+
+/// `BUILDKIT_SYNTAX` as a build argument or in the environment replaces `# syntax=`.
+fn syntax_override(build_args: &[String]) -> Option<String> {
+    let given = build_args.iter().find_map(|arg| arg.strip_prefix("BUILDKIT_SYNTAX=")).map(str::to_owned);
+    given.or_else(|| std::env::var("BUILDKIT_SYNTAX").ok()).filter(|syntax| !syntax.is_empty())
+}
+
+/// `SOURCE_DATE_EPOCH` as a build argument or in the environment: seconds.
+fn source_date_epoch(build_args: &[String]) -> Result<Option<kiln::time::Timestamp>, Failure> {
+    let given = build_args.iter().find_map(|arg| arg.strip_prefix("SOURCE_DATE_EPOCH=")).map(str::to_owned);
+    let text = given.or_else(|| std::env::var("SOURCE_DATE_EPOCH").ok()).filter(|text| !text.is_empty());
+    let Some(text) = text else { return Ok(None) };
+    match text.parse() {
+        Ok(seconds) => Ok(Some(kiln::time::Timestamp(seconds))),
+        Err(_) => Err(Failure::usage(format!("SOURCE_DATE_EPOCH=`{text}` is not a number of seconds"))),
+    }
+}
+
+fn split_pair(text: &str) -> (String, String) {
+    let (key, value) = text.split_once('=').unwrap_or((text, ""));
+    (key.to_owned(), value.to_owned())
+}

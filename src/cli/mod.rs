@@ -1,0 +1,87 @@
+//! The command line: what docker's grammar says where the two overlap.
+//!
+//! Here, and nowhere in the library, arguments, environment, terminal and clock are read. Results go to
+//! standard output, everything else to standard error.
+
+mod build;
+mod environment;
+mod image;
+mod info;
+mod output;
+mod plan;
+mod progress;
+mod report;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use self::report::Failure;
+
+/// Builds container images from Dockerfiles, without Docker, without a daemon, without being root.
+#[derive(Debug, Parser)]
+#[command(name = "kiln", version, about, max_term_width = 100, after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 the build, a registry or a file failed; 70 a bug in kiln; 125 wrong usage; \
+130 interrupted.";
+
+/// What every command takes.
+#[derive(Debug, clap::Args)]
+struct Global {
+    /// Where images, cache and unpacked trees are kept.
+    ///
+    /// The default is /var/lib/kiln for root, $XDG_DATA_HOME/kiln or ~/.local/share/kiln for others.
+    #[arg(long, global = true, env = "KILN_STORE", value_name = "DIR")]
+    store: Option<PathBuf>,
+    /// How RUN steps are isolated.
+    #[arg(long, global = true, env = "KILN_ISOLATION", default_value = "auto")]
+    isolation: environment::Isolation,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Builds an image from a Dockerfile.
+    Build(Box<build::Args>),
+    /// Prints the build graph without building.
+    Plan(Box<plan::Args>),
+    /// Lists, inspects and removes the images of the store.
+    #[command(subcommand)]
+    Image(image::Command),
+    /// Writes images of the store to an archive.
+    Save(image::SaveArgs),
+    /// Reads images from an archive into the store.
+    Load(image::LoadArgs),
+    /// Shows how kiln works on this machine.
+    Info,
+}
+
+/// Runs the command line and returns the exit code.
+pub(crate) fn run() -> ExitCode {
+    report::show_panics_as_bugs();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return report::usage(&error),
+    };
+    let result = environment::enter(&arguments.global).and_then(|environment| match arguments.command {
+        Command::Build(args) => build::run(&args, &environment),
+        Command::Plan(args) => plan::run(&args, &environment),
+        Command::Image(command) => image::run(&command, &environment),
+        Command::Save(args) => image::save(&args, &environment),
+        Command::Load(args) => image::load(&args, &environment),
+        Command::Info => info::run(&environment),
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => report::failure(&failure),
+    }
+}
+
+/// What a command returns.
+type Outcome = Result<(), Failure>;

@@ -1,0 +1,64 @@
+//! Plain lines: `#3 [2/4] RUN make`, `#3 0.512 output`, `#3 DONE 1.2s`.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use kiln::diagnostic::{self, Source};
+use kiln::event::{Event, Listener, Outcome, TaskId};
+
+use super::{Lines, seconds};
+
+/// Prints each event as soon as it comes; output only in whole lines, so that tasks do not mix.
+pub(crate) struct Plain {
+    source: Source,
+    tasks: Mutex<BTreeMap<TaskId, Task>>,
+}
+
+struct Task {
+    started: Instant,
+    lines: Lines,
+}
+
+impl Plain {
+    pub(crate) fn new(source: Source) -> Self {
+        Self { source, tasks: Mutex::default() }
+    }
+}
+
+impl Listener for Plain {
+    fn event(&self, event: Event) {
+        // The lock also keeps the lines of one event together on the terminal.
+        let mut tasks = self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match event {
+            Event::Started { rung } => eprintln!("kiln: {rung}"),
+            Event::Warning(warning) => eprintln!("{}", diagnostic::render(&self.source, &warning)),
+            Event::TaskStarted { task, name } => {
+                tasks.insert(task, Task { started: Instant::now(), lines: Lines::default() });
+                eprintln!("#{} {name}", task + 1);
+            }
+            Event::TaskReason { task, reason } => eprintln!("#{} not cached: {reason}", task + 1),
+            Event::TaskProgress { .. } => {}
+            Event::TaskOutput { task, bytes, .. } => {
+                if let Some(state) = tasks.get_mut(&task) {
+                    let elapsed = state.started.elapsed().as_secs_f64();
+                    for line in state.lines.push(&bytes) {
+                        eprintln!("#{} {elapsed:.3} {line}", task + 1);
+                    }
+                }
+            }
+            Event::TaskFinished { task, outcome, elapsed } => {
+                if let Some(line) = tasks.remove(&task).and_then(|mut state| state.lines.finish()) {
+                    eprintln!("#{} {:.3} {line}", task + 1, elapsed.as_secs_f64());
+                }
+                let text = match outcome {
+                    Outcome::Done => format!("DONE {}", seconds(elapsed)),
+                    Outcome::Cached => "CACHED".to_owned(),
+                    Outcome::Failed(message) => format!("ERROR: {message}"),
+                    Outcome::Cancelled => "CANCELED".to_owned(),
+                };
+                eprintln!("#{} {text}", task + 1);
+            }
+        }
+    }
+}

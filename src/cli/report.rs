@@ -1,0 +1,96 @@
+//! Failures as the user reads them, and the exit codes.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use kiln::diagnostic::{self, Diagnostic, Severity, Source};
+
+/// Exit code of a failed build, registry or file.
+const FAILED: u8 = 1;
+/// Exit code of wrong usage: docker's.
+const USAGE: u8 = 125;
+/// Exit code of a bug in kiln (sysexits `EX_SOFTWARE`).
+const BUG: i32 = 70;
+
+/// Why a command failed: what is shown to the user.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    text: String,
+    code: u8,
+}
+
+impl Failure {
+    /// Shows an error and its causes, each level once.
+    pub(crate) fn from_error(error: impl Error) -> Self {
+        Self { text: format!("error: {}\n", chain(&error)), code: FAILED }
+    }
+
+    /// Shows one sentence.
+    pub(crate) fn plain(text: impl std::fmt::Display) -> Self {
+        Self { text: format!("error: {text}\n"), code: FAILED }
+    }
+
+    /// Shows a sentence about wrong arguments.
+    pub(crate) fn usage(text: impl std::fmt::Display) -> Self {
+        Self { text: format!("error: {text}\n"), code: USAGE }
+    }
+
+    /// Shows findings about a Dockerfile with a closing count of the errors.
+    pub(crate) fn findings(source: &Source, findings: &[Diagnostic]) -> Self {
+        let mut text = String::new();
+        for finding in findings {
+            text += &diagnostic::render(source, finding);
+            text.push('\n');
+        }
+        let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+        let plural = if errors == 1 { "" } else { "s" };
+        text += &format!("error: {}: {errors} error{plural}; nothing was built\n", source.name);
+        Self { text, code: FAILED }
+    }
+
+    /// Puts an excerpt of the Dockerfile before an error that comes from one of its lines.
+    pub(crate) fn at(source: &Source, span: diagnostic::Span, error: impl Error, help: Option<String>) -> Self {
+        let mut finding = Diagnostic::error(span, chain(&error));
+        finding.help = help;
+        Self { text: diagnostic::render(source, &finding), code: FAILED }
+    }
+}
+
+/// Joins an error's own text and those of its causes with colons.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let own = error.to_string();
+        // Some libraries repeat their cause in their own text.
+        if !text.contains(&own) {
+            text += ": ";
+            text += &own;
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// Prints a failure and returns its exit code.
+pub(crate) fn failure(failure: &Failure) -> ExitCode {
+    eprint!("{}", failure.text);
+    ExitCode::from(failure.code)
+}
+
+/// Prints clap's message; help and version are no failures.
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    // A closed pipe behind `kiln --help | head` is no failure either.
+    let _ = error.print();
+    if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
+}
+
+/// Makes a panic say that it is a bug, and exit with the code for one.
+pub(crate) fn show_panics_as_bugs() {
+    let show = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        show(panic);
+        eprintln!("error: this is a bug in kiln; please report it with the lines above");
+        std::process::exit(BUG);
+    }));
+}

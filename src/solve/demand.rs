@@ -1,0 +1,95 @@
+//! Which steps must be done, and which a record answers for.
+
+use std::path::PathBuf;
+
+use super::Workshop;
+use super::key::Definition;
+use crate::cache::{Key, Record};
+use crate::graph::{Graph, Op, StepId};
+
+/// What is to be done about a step.
+#[derive(Debug, Clone)]
+pub(super) enum Demand {
+    /// Nothing: no output needs it.
+    None,
+    /// An earlier build did it; its result is needed all the same.
+    Recorded(Found),
+    /// It must be done. `replay` if it was done before and only its bytes are elsewhere.
+    Perform { replay: bool },
+}
+
+/// A record whose bytes are there.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) record: Record,
+    /// The unpacked directory, for a result that was never packed.
+    pub(super) directory: Option<PathBuf>,
+}
+
+/// Decides for every step, from the outputs backwards.
+pub(super) fn plan(graph: &Graph, definitions: &[Definition], workshop: &Workshop<'_>) -> Vec<Demand> {
+    let mut plan = vec![Demand::None; definitions.len()];
+    let mut wanted: Vec<StepId> = graph.outputs.iter().filter_map(|output| output.root).collect();
+    let packed = packed_steps(graph);
+    while let Some(id) = wanted.pop() {
+        if !matches!(plan[id.index()], Demand::None) {
+            continue;
+        }
+        let step = graph.step(id);
+        let demand = match lookup(workshop, definitions[id.index()].key, step.ignore_cache) {
+            _ if matches!(step.op, Op::Base(_)) => Demand::Perform { replay: false },
+            Some(Answer::Bytes(found)) if found.record.layer.is_some() || !packed[id.index()] => Demand::Recorded(found),
+            Some(Answer::Replay) => Demand::Perform { replay: true },
+            Some(Answer::Bytes(_)) | None => Demand::Perform { replay: false },
+        };
+        // A recorded result still stands on its parent; what it was made from is not asked for.
+        match demand {
+            Demand::Perform { .. } => wanted.extend(step.op.inputs()),
+            Demand::Recorded(_) | Demand::None => wanted.extend(step.op.parent()),
+        }
+        plan[id.index()] = demand;
+    }
+    plan
+}
+
+/// Tells of each step whether it makes a layer of an image.
+pub(super) fn packed_steps(graph: &Graph) -> Vec<bool> {
+    let mut packed = vec![false; graph.steps().len()];
+    for output in &graph.outputs {
+        let mut next = output.root;
+        while let Some(id) = next {
+            packed[id.index()] = true;
+            next = graph.step(id).op.parent();
+        }
+    }
+    packed
+}
+
+/// What the cache says.
+pub(super) enum Answer {
+    /// The result's bytes are in the store.
+    Bytes(Found),
+    /// The same inputs were there before, and the result can be made of them again without running anything.
+    Replay,
+}
+
+/// Asks the cache; a record whose bytes are gone is a miss.
+pub(super) fn lookup(workshop: &Workshop<'_>, key: Key, ignore_cache: bool) -> Option<Answer> {
+    if ignore_cache {
+        return None;
+    }
+    let bytes = workshop.store.record(&key.0).ok()??;
+    let record: Record = serde_json::from_slice(&bytes).ok()?;
+    match (&record.layer, &record.directory) {
+        (Some(layer), _) => {
+            let right_form = workshop.packing.compression.media_type_matches(&layer.blob.media_type);
+            let there = right_form && workshop.store.contains(&layer.blob);
+            there.then(|| Answer::Bytes(Found { record, directory: None }))
+        }
+        (None, Some(name)) => {
+            let directory = super::run::recorded_directory(workshop, name)?;
+            Some(Answer::Bytes(Found { record, directory: Some(directory) }))
+        }
+        (None, None) => Some(Answer::Replay),
+    }
+}

@@ -1,0 +1,101 @@
+//! Why a graph could not be done.
+
+use std::path::PathBuf;
+
+use super::FetchError;
+use crate::diagnostic::Span;
+use crate::reference::Reference;
+use crate::{context, layer, place, rootfs, sandbox, store, tree};
+
+/// A step that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{name}")]
+pub struct Error {
+    /// The step's name.
+    pub name: String,
+    /// The instruction that it comes from.
+    pub span: Option<Span>,
+    /// What went wrong.
+    #[source]
+    pub cause: Cause,
+}
+
+/// What went wrong in a step.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Cause {
+    /// The command did not succeed.
+    #[error("process {command} did not complete successfully: {exit}")]
+    Command {
+        /// The command as the user wrote it, quoted.
+        command: String,
+        /// `exit code: 3`, `killed by signal 9 (SIGKILL)`.
+        exit: String,
+        /// The last lines that it wrote.
+        output: Vec<String>,
+    },
+    /// Files could not be selected or put in place.
+    #[error(transparent)]
+    Place(#[from] place::Error),
+    /// A source is not in its context because a rule of the ignore file took it out.
+    #[error("`{path}` is excluded by line {line} of {ignore_file}: `{rule}`")]
+    Ignored {
+        /// The source as written.
+        path: String,
+        /// The file's name.
+        ignore_file: String,
+        /// The 1-based line.
+        line: usize,
+        /// Its text.
+        rule: String,
+    },
+    /// A path cannot be resolved.
+    #[error(transparent)]
+    Tree(#[from] tree::Error),
+    /// A context cannot be read.
+    #[error(transparent)]
+    Context(#[from] context::Error),
+    /// A layer cannot be read or written.
+    #[error(transparent)]
+    Layer(#[from] layer::Error),
+    /// A root file system cannot be prepared or scanned.
+    #[error(transparent)]
+    Rootfs(#[from] rootfs::Error),
+    /// A command cannot be started.
+    #[error(transparent)]
+    Sandbox(#[from] sandbox::Error),
+    /// The store cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// A base's blob cannot be had.
+    #[error("cannot fetch layers of {reference}")]
+    Fetch {
+        /// The base.
+        reference: Reference,
+        /// Why.
+        #[source]
+        source: FetchError,
+    },
+    /// A base's blob is neither in the store nor anywhere else.
+    #[error("the blob {0} is not in the store")]
+    MissingBlob(crate::digest::Digest),
+    /// A layer's bytes are not those that its image names.
+    #[error("the layer {blob} holds other bytes than its image says: diff id {found} instead of {expected}")]
+    DiffId {
+        /// The blob.
+        blob: crate::digest::Digest,
+        /// What the config says.
+        expected: crate::digest::DiffId,
+        /// What it is.
+        found: crate::digest::DiffId,
+    },
+    /// A file of this machine cannot be read or written.
+    #[error(transparent)]
+    File(#[from] std::io::Error),
+    /// A cache mount's name is in use in another way.
+    #[error("the mount's source `{}` is not in its context or stage", .0.display())]
+    MountSource(PathBuf),
+    /// Another step failed, or the user ended the build.
+    #[error("cancelled")]
+    Cancelled,
+}

@@ -1,0 +1,314 @@
+//! The order of work: one thread owns the state, scoped threads do steps and send messages.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::time::{Duration, Instant};
+
+use super::demand::{Answer, Demand, Found, lookup, packed_steps};
+use super::error::{Cause, Error};
+use super::key::{self, Definition};
+use super::{Snapshot, Solution, Workshop, copy, identity, pack, run};
+use crate::cache::{Key, Record, differing};
+use crate::event::{Event, Outcome};
+use crate::graph::{Graph, Op, StepId};
+
+/// A step's result: `None` for an empty root file system.
+type Made = Option<Arc<Snapshot>>;
+
+enum Message {
+    Done(StepId, Result<(Made, Option<Pending>), Cause>),
+    Packed(StepId, Result<(), Cause>),
+}
+
+/// A layer to pack and record.
+struct Pending {
+    snapshot: Arc<Snapshot>,
+    result_key: Key,
+}
+
+/// Does every demanded step, packs what images need, and waits for all of it.
+pub(super) fn run(
+    graph: &Graph,
+    definitions: &[Definition],
+    plan: Vec<Demand>,
+    workshop: &Workshop<'_>,
+    pack: bool,
+) -> Result<Solution, Error> {
+    let shared = Shared { graph, definitions, packed: packed_steps(graph), pack, workshop };
+    let (sender, receiver) = channel();
+    std::thread::scope(|scope| {
+        let mut state = State::new(graph, plan);
+        state.announce_skipped(&shared);
+        let mut failure = None;
+        loop {
+            while failure.is_none() && state.running < workshop.jobs {
+                let Some(id) = state.ready.pop_front() else { break };
+                if let Some(made) = state.without_work(&shared, id) {
+                    state.finish(&shared, id, made);
+                    continue;
+                }
+                let inputs = Inputs::gather(graph, &state.made, id);
+                let replay = matches!(state.plan[id.index()], Demand::Perform { replay: true });
+                let (shared, sender) = (&shared, sender.clone());
+                state.running += 1;
+                scope.spawn(move || send(&sender, Message::Done(id, shared.perform(id, &inputs, replay))));
+            }
+            // Packing is parallel inside: one layer at a time, beside the steps.
+            if failure.is_none()
+                && !state.packing
+                && let Some((id, pending)) = state.to_pack.pop_front()
+            {
+                let (shared, sender) = (&shared, sender.clone());
+                state.packing = true;
+                scope.spawn(move || send(&sender, Message::Packed(id, shared.pack_and_record(id, &pending))));
+            }
+            if state.running == 0 && !state.packing {
+                break;
+            }
+            let message = receiver.recv().expect("the scheduler holds a sender itself");
+            let (id, result) = match message {
+                Message::Done(id, result) => {
+                    state.running -= 1;
+                    let result = result.map(|(made, pending)| {
+                        state.to_pack.extend(pending.map(|pending| (id, pending)));
+                        state.finish(&shared, id, made);
+                    });
+                    (id, result)
+                }
+                Message::Packed(id, result) => {
+                    state.packing = false;
+                    (id, result)
+                }
+            };
+            if let Err(cause) = result
+                && failure.is_none()
+            {
+                // First error wins; the others only end because of it.
+                workshop.cancel.cancel();
+                failure = Some(shared.error(id, cause));
+            }
+        }
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(state.into_solution(graph)),
+        }
+    })
+}
+
+fn send(sender: &Sender<Message>, message: Message) {
+    // The receiver lives as long as the scope; if it is gone, so is the reason to tell it anything.
+    let _ = sender.send(message);
+}
+
+/// What the scheduler's thread alone changes.
+struct State {
+    plan: Vec<Demand>,
+    made: Vec<Option<Made>>,
+    /// How many results a step still waits for.
+    missing: Vec<usize>,
+    waiting: Vec<Vec<StepId>>,
+    ready: VecDeque<StepId>,
+    to_pack: VecDeque<(StepId, Pending)>,
+    running: usize,
+    packing: bool,
+}
+
+impl State {
+    fn new(graph: &Graph, plan: Vec<Demand>) -> Self {
+        let count = graph.steps().len();
+        let mut state = Self {
+            plan,
+            made: vec![None; count],
+            missing: vec![0; count],
+            waiting: vec![Vec::new(); count],
+            ready: VecDeque::new(),
+            to_pack: VecDeque::new(),
+            running: 0,
+            packing: false,
+        };
+        for id in graph.ids() {
+            let needed: Vec<StepId> = match state.plan[id.index()] {
+                Demand::None => continue,
+                Demand::Recorded(_) => graph.step(id).op.parent().into_iter().collect(),
+                Demand::Perform { .. } => graph.step(id).op.inputs(),
+            };
+            state.missing[id.index()] = needed.len();
+            for input in &needed {
+                state.waiting[input.index()].push(id);
+            }
+            if needed.is_empty() {
+                state.ready.push_back(id);
+            }
+        }
+        state
+    }
+
+    /// Tells of the steps that are not even looked at, because what needs them is cached.
+    fn announce_skipped(&self, shared: &Shared<'_>) {
+        for id in shared.graph.ids() {
+            if matches!(self.plan[id.index()], Demand::None) {
+                shared.announce(id, Outcome::Cached, Duration::ZERO);
+            }
+        }
+    }
+
+    /// Returns the result of a step that needs no thread of its own.
+    fn without_work(&self, shared: &Shared<'_>, id: StepId) -> Option<Made> {
+        if let Op::Base(image) = &shared.graph.step(id).op {
+            shared.announce(id, Outcome::Done, Duration::ZERO);
+            return Some(Snapshot::of_image(image));
+        }
+        match &self.plan[id.index()] {
+            Demand::Recorded(found) => {
+                shared.announce(id, Outcome::Cached, Duration::ZERO);
+                let below = Inputs::gather(shared.graph, &self.made, id).parent;
+                Some(Some(Arc::new(found.snapshot(below))))
+            }
+            Demand::None | Demand::Perform { .. } => None,
+        }
+    }
+
+    fn finish(&mut self, shared: &Shared<'_>, id: StepId, made: Made) {
+        if let (Some(snapshot), true) = (&made, shared.pack && shared.packed[id.index()])
+            && let Op::Base(_) = &shared.graph.step(id).op
+        {
+            // A base's layers are packed already.
+            debug_assert!(snapshot.packed().is_some());
+        }
+        self.made[id.index()] = Some(made);
+        for dependent in std::mem::take(&mut self.waiting[id.index()]) {
+            let missing = &mut self.missing[dependent.index()];
+            *missing -= 1;
+            if *missing == 0 {
+                self.ready.push_back(dependent);
+            }
+        }
+    }
+
+    fn into_solution(self, graph: &Graph) -> Solution {
+        let snapshots: Vec<Made> = self.made.into_iter().map(Option::flatten).collect();
+        let root = |output: &crate::graph::Output| output.root.and_then(|id| snapshots[id.index()].clone());
+        Solution { roots: graph.outputs.iter().map(root).collect(), snapshots }
+    }
+}
+
+impl Found {
+    fn snapshot(&self, below: Made) -> Snapshot {
+        Snapshot::recorded(below, &self.record, self.directory.clone())
+    }
+}
+
+/// The results that a step works with.
+pub(super) struct Inputs {
+    /// The root file system that it changes.
+    pub(super) parent: Made,
+    sources: Vec<(StepId, Made)>,
+}
+
+impl Inputs {
+    fn gather(graph: &Graph, made: &[Option<Made>], id: StepId) -> Self {
+        let result = |id: StepId| made[id.index()].clone().flatten();
+        let op = &graph.step(id).op;
+        let sources = op.sources().into_iter().map(|id| (id, result(id))).collect();
+        Self { parent: op.parent().and_then(result), sources }
+    }
+
+    /// Returns the result of a step that this one reads; `None` for an empty root file system.
+    pub(super) fn source(&self, id: StepId) -> Option<&Arc<Snapshot>> {
+        self.sources.iter().find(|(source, _)| *source == id).and_then(|(_, made)| made.as_ref())
+    }
+}
+
+/// What the threads of steps share.
+struct Shared<'a> {
+    graph: &'a Graph,
+    definitions: &'a [Definition],
+    packed: Vec<bool>,
+    pack: bool,
+    workshop: &'a Workshop<'a>,
+}
+
+impl Shared<'_> {
+    /// Does one step, or finds its result by the content of its inputs.
+    fn perform(&self, id: StepId, inputs: &Inputs, replay: bool) -> Result<(Made, Option<Pending>), Cause> {
+        let started = Instant::now();
+        let (step, workshop) = (self.graph.step(id), self.workshop);
+        let definition = &self.definitions[id.index()];
+        let task = id.index();
+        workshop.listener.event(Event::TaskStarted { task, name: step.name.clone() });
+        let finish = |outcome| {
+            workshop.listener.event(Event::TaskFinished { task, outcome, elapsed: started.elapsed() });
+        };
+        let packed = self.pack && self.packed[id.index()];
+        let work = || -> Result<(Arc<Snapshot>, Option<Pending>, Outcome), Cause> {
+            if workshop.cancel.is_cancelled() {
+                return Err(Cause::Cancelled);
+            }
+            let result_key = key::result(step, definition, inputs, workshop)?;
+            if let Some(Answer::Bytes(found)) = lookup(workshop, result_key, step.ignore_cache)
+                && (found.record.layer.is_some() || !self.packed[id.index()])
+            {
+                let snapshot = Arc::new(found.snapshot(inputs.parent.clone()));
+                pack::record(&snapshot, definition, None, found.record.directory, workshop)?;
+                return Ok((snapshot, None, Outcome::Cached));
+            }
+            if !replay && let Some(reason) = self.reason(definition) {
+                workshop.listener.event(Event::TaskReason { task, reason });
+            }
+            let (snapshot, directory) = match &step.op {
+                Op::Base(_) => unreachable!("a base needs no work"),
+                Op::Run(command) => run::run(command, task, inputs, packed, workshop)?,
+                Op::Copy(transfer) => (copy::copy(transfer, inputs, workshop)?, None),
+                Op::Mkdir(mkdir) => (copy::mkdir(mkdir, inputs, workshop)?, None),
+            };
+            let snapshot = Arc::new(snapshot);
+            let outcome = if replay { Outcome::Cached } else { Outcome::Done };
+            if packed && snapshot.packed().is_none() {
+                return Ok((snapshot.clone(), Some(Pending { snapshot, result_key }), outcome));
+            }
+            pack::record(&snapshot, definition, Some(result_key), directory, workshop)?;
+            Ok((snapshot, None, outcome))
+        };
+        match work() {
+            Ok((snapshot, pending, outcome)) => {
+                finish(outcome);
+                Ok((Some(snapshot), pending))
+            }
+            Err(cause) => {
+                finish(match cause {
+                    Cause::Cancelled => Outcome::Cancelled,
+                    ref cause => Outcome::Failed(cause.to_string()),
+                });
+                Err(cause)
+            }
+        }
+    }
+
+    fn pack_and_record(&self, id: StepId, pending: &Pending) -> Result<(), Cause> {
+        let definition = &self.definitions[id.index()];
+        pack::pack(&pending.snapshot, self.workshop, &self.workshop.packing)?;
+        pack::record(&pending.snapshot, definition, Some(pending.result_key), None, self.workshop)
+    }
+
+    /// Says which inputs differ from those of the last build of the same step; `None` if there was none.
+    fn reason(&self, definition: &Definition) -> Option<String> {
+        let name = identity(&self.workshop.scope, &definition.name);
+        let bytes = self.workshop.store.record(&name).ok()??;
+        let last: Record = serde_json::from_slice(&bytes).ok()?;
+        let changed = differing(&last.inputs, &definition.inputs);
+        (!changed.is_empty()).then(|| format!("{} changed", changed.join(", ")))
+    }
+
+    fn announce(&self, id: StepId, outcome: Outcome, elapsed: Duration) {
+        let task = id.index();
+        let listener = self.workshop.listener;
+        listener.event(Event::TaskStarted { task, name: self.graph.step(id).name.clone() });
+        listener.event(Event::TaskFinished { task, outcome, elapsed });
+    }
+
+    fn error(&self, id: StepId, cause: Cause) -> Error {
+        let step = self.graph.step(id);
+        Error { name: step.name.clone(), span: step.span, cause }
+    }
+}

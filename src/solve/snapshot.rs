@@ -1,0 +1,169 @@
+//! The state of a root file system after a step: a stack of differences.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use super::error::Cause;
+use super::{Workshop, bytes};
+use crate::cache::Record;
+use crate::image::{Image, Layer};
+use crate::layer::index;
+use crate::reference::Reference;
+use crate::time::Timestamp;
+use crate::tree::{Changes, Tree};
+
+/// What a step made, on top of what was below. Facts that cost something are found when first asked for.
+pub struct Snapshot {
+    below: Option<Arc<Snapshot>>,
+    created: Timestamp,
+    /// Where the layer's blob can be fetched if the store lacks it.
+    remote: Option<Reference>,
+    changes: OnceLock<Arc<Changes>>,
+    layer: OnceLock<Layer>,
+    /// The directory that holds the changes in the form of an overlay's upper directory.
+    directory: OnceLock<PathBuf>,
+    tree: OnceLock<Tree>,
+    /// Held while one of the facts is being found, so that it is found once.
+    finding: Mutex<()>,
+}
+
+impl Snapshot {
+    /// Returns what a step made just now.
+    pub(super) fn made(below: Option<Arc<Self>>, changes: Changes, created: Timestamp) -> Self {
+        let snapshot = Self::empty(below, created);
+        set(&snapshot.changes, Arc::new(changes));
+        snapshot
+    }
+
+    /// Returns what an earlier build made.
+    pub(super) fn recorded(below: Option<Arc<Self>>, record: &Record, directory: Option<PathBuf>) -> Self {
+        let snapshot = Self::empty(below, record.created);
+        if let Some(layer) = &record.layer {
+            set(&snapshot.layer, Layer::from(layer.clone()));
+        }
+        if let Some(directory) = directory {
+            set(&snapshot.directory, directory);
+        }
+        snapshot
+    }
+
+    /// Returns the snapshot of an image; `None` if it has no layers.
+    pub(super) fn of_image(image: &Image) -> Option<Arc<Self>> {
+        image.layers.iter().fold(None, |below, layer| {
+            let mut snapshot = Self::empty(below, image.config.created.unwrap_or_default());
+            snapshot.remote.clone_from(&image.remote);
+            set(&snapshot.layer, layer.clone());
+            Some(Arc::new(snapshot))
+        })
+    }
+
+    const fn empty(below: Option<Arc<Self>>, created: Timestamp) -> Self {
+        Self {
+            below,
+            created,
+            remote: None,
+            changes: OnceLock::new(),
+            layer: OnceLock::new(),
+            directory: OnceLock::new(),
+            tree: OnceLock::new(),
+            finding: Mutex::new(()),
+        }
+    }
+
+    /// Returns when the step was done.
+    pub const fn created(&self) -> Timestamp {
+        self.created
+    }
+
+    /// Returns this snapshot and all below it, base first.
+    pub fn stack(self: &Arc<Self>) -> Vec<&Arc<Self>> {
+        let mut stack: Vec<_> = std::iter::successors(Some(self), |snapshot| snapshot.below.as_ref()).collect();
+        stack.reverse();
+        stack
+    }
+
+    /// Returns the packed layer.
+    ///
+    /// # Panics
+    /// If the snapshot was not packed: the solver packs every layer of an image before it ends.
+    pub fn layer(&self) -> Layer {
+        self.layer.get().expect("the layers of an image are packed").clone()
+    }
+
+    pub(super) fn packed(&self) -> Option<&Layer> {
+        self.layer.get()
+    }
+
+    pub(super) fn set_packed(&self, layer: Layer) {
+        set(&self.layer, layer);
+    }
+
+    pub(super) fn directory(&self) -> Option<&PathBuf> {
+        self.directory.get()
+    }
+
+    pub(super) fn set_directory(&self, directory: PathBuf) {
+        set(&self.directory, directory);
+    }
+
+    pub(super) const fn remote(&self) -> Option<&Reference> {
+        self.remote.as_ref()
+    }
+
+    /// Runs `find` while nobody else finds a fact of this snapshot.
+    pub(super) fn exclusively<T>(&self, find: impl FnOnce() -> T) -> T {
+        let _guard = self.finding.lock().unwrap_or_else(PoisonError::into_inner);
+        find()
+    }
+
+    /// Returns what changed, if it is known without reading the layer's blob.
+    pub(super) fn known_changes(&self, workshop: &Workshop<'_>) -> Option<Arc<Changes>> {
+        if let Some(changes) = self.changes.get() {
+            return Some(changes.clone());
+        }
+        // A damaged index is as good as none: the blob is read again.
+        let bytes = workshop.store.entries(self.layer.get()?.diff_id).ok()??;
+        let changes = Arc::new(index::decode(&bytes).ok()?);
+        Some(self.changes.get_or_init(|| changes).clone())
+    }
+
+    pub(super) fn set_changes(&self, changes: Arc<Changes>) {
+        set(&self.changes, changes);
+    }
+
+    /// Returns what changed; a base layer that nobody has read yet is fetched and read once.
+    pub(super) fn changes(&self, workshop: &Workshop<'_>) -> Result<Arc<Changes>, Cause> {
+        if let Some(changes) = self.known_changes(workshop) {
+            return Ok(changes);
+        }
+        self.exclusively(|| match self.known_changes(workshop) {
+            Some(changes) => Ok(changes),
+            None => bytes::read_layer(self, workshop),
+        })
+    }
+
+    /// Returns the whole root file system.
+    pub(super) fn tree(self: &Arc<Self>, workshop: &Workshop<'_>) -> Result<&Tree, Cause> {
+        if let Some(tree) = self.tree.get() {
+            return Ok(tree);
+        }
+        bytes::fetch_unknown(&self.stack(), workshop)?;
+        // From the base up, so that the depth of the stack is no depth of recursion.
+        let mut tree = Tree::empty();
+        for snapshot in self.stack() {
+            tree = match snapshot.tree.get() {
+                Some(known) => known.clone(),
+                None => {
+                    let applied = tree.apply(&*snapshot.changes(workshop)?);
+                    snapshot.tree.get_or_init(|| applied).clone()
+                }
+            };
+        }
+        Ok(self.tree.get_or_init(|| tree))
+    }
+}
+
+/// Sets a fact that may have been found by somebody else in the meantime: both found the same.
+fn set<T>(fact: &OnceLock<T>, value: T) {
+    let _ = fact.set(value);
+}
