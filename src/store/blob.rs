@@ -1,0 +1,155 @@
+//! Blobs on their way in and out: hashed while written, verified while read.
+
+use std::io::{self, Read, Write};
+
+use super::{Error, Result, Store, persist};
+use crate::digest::{Digest, Hasher};
+use crate::image::Blob;
+
+/// A blob that is being written. Dropping it unfinished removes the bytes.
+#[derive(Debug)]
+pub struct BlobWriter {
+    store: Store,
+    file: tempfile::NamedTempFile,
+    hasher: Hashing,
+}
+
+#[derive(Default)]
+struct Hashing {
+    hasher: Hasher,
+    size: u64,
+}
+
+impl std::fmt::Debug for Hashing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes", self.size)
+    }
+}
+
+impl BlobWriter {
+    pub(super) fn create(store: &Store) -> Result<Self> {
+        Ok(Self { store: store.clone(), file: store.temporary_file()?, hasher: Hashing::default() })
+    }
+
+    /// Returns how many bytes were written.
+    pub const fn size(&self) -> u64 {
+        self.hasher.size
+    }
+
+    /// Puts the blob into the store under the digest of its bytes; returns digest and size.
+    ///
+    /// # Errors
+    /// If it cannot be renamed into place.
+    pub fn commit(self) -> Result<(Digest, u64)> {
+        let Self { store, file, hasher } = self;
+        let (digest, size) = (hasher.hasher.finish(), hasher.size);
+        // An equal blob that is already there may be synced and open elsewhere: it stays.
+        if !store.has_size(&digest, size) {
+            persist(file, &store.blob_path(&digest))?;
+        }
+        Ok((digest, size))
+    }
+
+    /// Puts the blob into the store if the bytes are those that `blob` promises.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] if they are not; they are removed.
+    pub fn commit_as(self, blob: &Blob) -> Result<()> {
+        let actual = self.hasher.hasher.clone().finish();
+        if (actual, self.hasher.size) != (blob.digest, blob.size) {
+            return Err(Error::Mismatch {
+                expected: blob.digest,
+                expected_size: blob.size,
+                actual,
+                actual_size: self.hasher.size,
+            });
+        }
+        self.commit()?;
+        Ok(())
+    }
+}
+
+impl Write for BlobWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.as_file_mut().write(bytes)?;
+        self.hasher.hasher.update(&bytes[..count]);
+        self.hasher.size += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.as_file_mut().flush()
+    }
+}
+
+/// A reader of a blob that ends in an error if the bytes are not those promised.
+///
+/// It reads no byte beyond the promised size. The last bytes are handed out only once the whole is verified,
+/// so whoever has read everything has read the right thing.
+pub struct Verifying<R> {
+    inner: R,
+    expected: Digest,
+    size: u64,
+    remaining: u64,
+    /// Taken when the end was verified.
+    hasher: Option<Hasher>,
+}
+
+impl<R: Read> Verifying<R> {
+    /// Reads from `inner` what `blob` promises.
+    pub fn new(inner: R, blob: &Blob) -> Self {
+        Self {
+            inner,
+            expected: blob.digest,
+            size: blob.size,
+            remaining: blob.size,
+            hasher: Some(Hasher::new()),
+        }
+    }
+
+    fn verify_end(&mut self) -> io::Result<()> {
+        let Some(hasher) = self.hasher.take() else { return Ok(()) };
+        let (actual, actual_size) = (hasher.finish(), self.size - self.remaining);
+        if actual == self.expected && self.remaining == 0 {
+            return Ok(());
+        }
+        let mismatch =
+            Error::Mismatch { expected: self.expected, expected_size: self.size, actual, actual_size };
+        Err(io::Error::new(io::ErrorKind::InvalidData, mismatch))
+    }
+}
+
+impl<R: Read> Read for Verifying<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        let limit = usize::try_from(self.remaining).map_or(buffer.len(), |most| most.min(buffer.len()));
+        let count = if limit == 0 { 0 } else { self.inner.read(&mut buffer[..limit])? };
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&buffer[..count]);
+        }
+        self.remaining -= count as u64;
+        if count == 0 || self.remaining == 0 {
+            self.verify_end()?;
+        }
+        Ok(count)
+    }
+}
+
+impl<R> std::fmt::Debug for Verifying<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Verifying")
+            .field("expected", &self.expected)
+            .field("remaining", &self.remaining)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Gives back the store's own error that [`Verifying`] had to dress as an I/O error.
+pub(super) fn unwrap_mismatch(error: io::Error) -> Error {
+    match error.downcast::<Error>() {
+        Ok(mismatch) => mismatch,
+        Err(error) => Error::Io(error),
+    }
+}
