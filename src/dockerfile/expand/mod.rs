@@ -96,8 +96,13 @@ pub fn expand(
 ///
 /// With `raw`, quotes and escapes stay too. A here-document's redirection is one word, blanks after `<<`
 /// included. Used to find the redirections of a line.
-pub(super) fn shell_words(text: &str, raw_quotes: bool, raw_escapes: bool) -> Result<Vec<String>, ExpandError> {
-    let rules = Rules { keep_quotes: raw_quotes, keep_escapes: raw_escapes, keep_unset: true, ..Rules::plain('\\') };
+pub(super) fn shell_words(
+    text: &str,
+    raw_quotes: bool,
+    raw_escapes: bool,
+) -> Result<Vec<String>, ExpandError> {
+    let rules =
+        Rules { keep_quotes: raw_quotes, keep_escapes: raw_escapes, keep_unset: true, ..Rules::plain('\\') };
     Scan::new(text, rules, &|_| None).run().map(|expansion| expansion.words)
 }
 

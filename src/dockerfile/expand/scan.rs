@@ -56,7 +56,11 @@ impl<'a> Scan<'a> {
     }
 
     /// Reads up to `stop`, which is consumed, or to the end; `keep_escapes` holds for this stretch only.
-    fn until(&mut self, stop: Option<char>, keep_escapes: bool) -> Result<(String, Vec<String>), ExpandError> {
+    fn until(
+        &mut self,
+        stop: Option<char>,
+        keep_escapes: bool,
+    ) -> Result<(String, Vec<String>), ExpandError> {
         let outer = std::mem::replace(&mut self.rules.keep_escapes, keep_escapes);
         let result = self.stretch(stop);
         self.rules.keep_escapes = outer;
@@ -232,8 +236,11 @@ impl<'a> Scan<'a> {
             '?' => match usable {
                 Some(value) => Ok(value.clone()),
                 None => {
-                    let default =
-                        if value.is_none() { "is not allowed to be unset" } else { "is not allowed to be empty" };
+                    let default = if value.is_none() {
+                        "is not allowed to be unset"
+                    } else {
+                        "is not allowed to be empty"
+                    };
                     let message = if word.is_empty() { default.to_owned() } else { word };
                     Err(ExpandError::Required { name: name.to_owned(), message })
                 }
@@ -268,7 +275,12 @@ impl<'a> Scan<'a> {
     }
 
     /// Reads an operand up to `stop`. A text that ends too early is the braces' fault, whatever was open.
-    fn operand(&mut self, stop: char, keep_escapes: bool, missing: ExpandError) -> Result<String, ExpandError> {
+    fn operand(
+        &mut self,
+        stop: char,
+        keep_escapes: bool,
+        missing: ExpandError,
+    ) -> Result<String, ExpandError> {
         match self.until(Some(stop), keep_escapes) {
             Ok((text, _)) => Ok(text),
             Err(_) if self.peek().is_none() => Err(missing),
@@ -287,7 +299,9 @@ impl<'a> Scan<'a> {
             }
             Some('@' | '*' | '#' | '?' | '-' | '$' | '!') => name.extend(self.rest.next()),
             _ => {
-                while let Some(char) = self.rest.next_if(|next| is_letter(*next) || is_digit(*next) || *next == '_') {
+                while let Some(char) =
+                    self.rest.next_if(|next| is_letter(*next) || is_digit(*next) || *next == '_')
+                {
                     name.push(char);
                 }
             }
