@@ -1,0 +1,81 @@
+//! What the user asked for beside the Dockerfile.
+
+use std::collections::BTreeMap;
+
+use crate::graph::Network;
+use crate::oci::Platform;
+
+/// The options of a build that decide what its graph is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// `--target`: the stage to build; the last one if not given.
+    pub target: Option<String>,
+    /// `--build-arg`
+    pub build_args: BTreeMap<String, String>,
+    /// `--platform`: `None` when the user did not ask for one.
+    pub target_platform: Option<Platform>,
+    /// What RUN steps can execute.
+    pub build_platform: Platform,
+    /// `--build-context`, by name; a name may end in `::os/architecture`.
+    pub named_contexts: BTreeMap<String, NamedContext>,
+    /// `--no-cache`
+    pub no_cache: bool,
+    /// `--no-cache-filter`: names of stages, in any case.
+    pub no_cache_filter: Vec<String>,
+    /// `--label`: these win over LABEL.
+    pub labels: BTreeMap<String, String>,
+    /// `--network`: what RUN steps get that do not choose.
+    pub network: Network,
+    /// Lower every stage, needed or not: for checks.
+    pub all_stages: bool,
+}
+
+impl Options {
+    /// The options of a build without any, for `build_platform`.
+    pub const fn new(build_platform: Platform) -> Self {
+        Self {
+            target: None,
+            build_args: BTreeMap::new(),
+            target_platform: None,
+            build_platform,
+            named_contexts: BTreeMap::new(),
+            no_cache: false,
+            no_cache_filter: Vec::new(),
+            labels: BTreeMap::new(),
+            network: Network::Host,
+            all_stages: false,
+        }
+    }
+
+    /// Returns the platform of the result.
+    pub fn platform(&self) -> &Platform {
+        self.target_platform.as_ref().unwrap_or(&self.build_platform)
+    }
+
+    /// Returns the key of the named context that stands for `name` on `platform`: the entry for that
+    /// platform if there is one, and `:latest` is as good as no tag.
+    pub(super) fn named_context(&self, name: &str, platform: &Platform) -> Option<(&str, NamedContext)> {
+        if self.named_contexts.is_empty() || ["scratch", "context"].iter().any(|own| name.eq_ignore_ascii_case(own)) {
+            return None;
+        }
+        let familiar = name.parse::<crate::reference::Reference>().map_or_else(|_| name.to_owned(), |name| name.familiar());
+        let familiar = familiar.strip_suffix(":latest").unwrap_or(&familiar);
+        let find = |key: &str| self.named_contexts.get_key_value(key).map(|(key, kind)| (key.as_str(), *kind));
+        find(&format!("{familiar}::{platform}")).or_else(|| find(familiar))
+    }
+
+    /// Tells whether the cache must not answer for the stage `name`.
+    pub(super) fn ignores_cache(&self, name: Option<&str>) -> bool {
+        self.no_cache
+            || name.is_some_and(|name| self.no_cache_filter.iter().any(|filter| filter.eq_ignore_ascii_case(name)))
+    }
+}
+
+/// The kinds of named context.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NamedContext {
+    /// Files: a directory, a git repository, an archive.
+    Directory,
+    /// An image: in a registry or an OCI layout.
+    Image,
+}
