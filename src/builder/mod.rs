@@ -1,18 +1,147 @@
 //! The phases of a build, in order, and nothing else.
 //!
-//! 1. [`dockerfile::parse`](crate::dockerfile::parse): text to typed instructions, all findings at once
-//! 2. [`lower`](crate::lower): instructions to a graph; asks for bases until it has each manifest and config
-//! 3. [`context`](crate::context): lists the files that steps read
-//! 4. [`solve`](crate::solve): runs what the cache does not answer, packs the layers of the images
-//! 5. [`assemble`](crate::assemble): config and manifest
-//! 6. [`archive`](crate::archive) and friends: the image goes where it was asked for
+//! 1. [`dockerfile::parse`]: text to typed instructions, all findings at once
+//! 2. [`lower`](crate::lower::lower): instructions to a graph; asks for bases until it has each manifest and config
+//! 3. [`solve`](crate::solve): lists contexts, runs what the cache does not answer, packs the layers of the images
+//! 4. [`assemble`](crate::assemble): config and manifest
+//! 5. [`export`]: the image goes where it was asked for
 //!
 //! Everything that depends on the surroundings (time, user, credentials) arrives in the [`Request`].
 
 mod bases;
+mod built;
 mod error;
 mod export;
 mod request;
 
+use std::sync::atomic::AtomicUsize;
+
+pub use built::Built;
 pub use error::Error;
 pub use request::{Destination, Export, ExportKind, NamedContext, NamedContextError, Request};
+
+use self::bases::Finder;
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::dockerfile::{self, instruction::Dockerfile};
+use crate::event::{Event, Listener};
+use crate::graph::{Graph, Network};
+use crate::image::Blob;
+use crate::lower::{self, Bases, Lowered};
+use crate::oci::Platform;
+use crate::reference::Reference;
+use crate::registry::Registry;
+use crate::sandbox::Cancel;
+use crate::solve::{self, Contexts, FetchError, Workshop};
+use crate::store::Store;
+
+/// What is to be built, before anything is.
+pub struct Plan {
+    /// The steps and the images to make of them.
+    pub graph: Graph,
+    /// What the user should know about the Dockerfile.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Parses and lowers; asks the registries for manifests and configs only.
+///
+/// # Errors
+/// With all findings if one of them is an error, or if the store or a registry fails.
+pub fn plan(
+    request: &Request,
+    store: &Store,
+    registry: &Registry,
+    listener: &dyn Listener,
+) -> Result<Plan, Error> {
+    let parsed = dockerfile::parse(request.dockerfile.clone());
+    let Some(mut file) = parsed.dockerfile else { return Err(Error::Findings(parsed.diagnostics)) };
+    override_syntax(&mut file, request.syntax.as_deref());
+    let mut warnings = parsed.diagnostics;
+    let options = request.lower_options();
+    let finder = Finder { request, store, registry, listener };
+    let mut bases = Bases::default();
+    loop {
+        match lower::lower(&file, &options, &bases) {
+            Ok(Lowered::Missing(requests)) => finder.answer(&requests, &mut bases),
+            Ok(Lowered::Done { graph, warnings: more }) => {
+                warnings.extend(more);
+                return Ok(Plan { graph, warnings });
+            }
+            Err(findings) => {
+                warnings.extend(findings);
+                // Errors last: they are what the user has to read.
+                warnings.sort_by_key(|finding| (finding.severity == Severity::Error, finding.span.start));
+                return Err(Error::Findings(warnings));
+            }
+        }
+    }
+}
+
+/// `BUILDKIT_SYNTAX` counts as if the file's first line said it.
+fn override_syntax(file: &mut Dockerfile, syntax: Option<&str>) {
+    if let Some(syntax) = syntax {
+        let span = file.directives.syntax.as_ref().map(|directive| directive.span).unwrap_or_default();
+        file.directives.syntax = Some(dockerfile::instruction::Spanned::new(syntax.to_owned(), span));
+    }
+}
+
+impl Request {
+    fn lower_options(&self) -> lower::Options {
+        let mut options = lower::Options::new(Platform::host());
+        options.target.clone_from(&self.target);
+        options.build_args.clone_from(&self.build_args);
+        options.target_platform.clone_from(&self.platform);
+        let kind = |context: &NamedContext| match context {
+            NamedContext::Directory(_) => lower::NamedContext::Directory,
+            NamedContext::Image(_) | NamedContext::OciLayout { .. } | NamedContext::Archive(_) => {
+                lower::NamedContext::Image
+            }
+        };
+        options.named_contexts = self.named_contexts.iter().map(|(name, value)| (name.clone(), kind(value))).collect();
+        options.no_cache = self.no_cache;
+        options.no_cache_filter.clone_from(&self.no_cache_filter);
+        options.labels.clone_from(&self.labels);
+        options.network = self.network.unwrap_or(Network::Host);
+        options
+    }
+}
+
+/// Builds what `request` says.
+///
+/// # Errors
+/// The first phase that fails; the store holds nothing half-done then.
+pub fn build(
+    request: &Request,
+    store: &Store,
+    registry: &Registry,
+    listener: &dyn Listener,
+    cancel: &Cancel,
+) -> Result<Built, Error> {
+    listener.event(Event::Started { rung: request.isolation.to_string() });
+    // Blobs of a running build are not garbage, named or not.
+    let _lease = store.lease()?;
+    let Plan { graph, warnings } = plan(request, store, registry, listener)?;
+    for warning in warnings {
+        listener.event(Event::Warning(warning));
+    }
+    let contexts = Contexts::new(request, store);
+    let fetch = |reference: &Reference, blobs: &[Blob], progress: &dyn Fn(u64, u64)| {
+        registry.fetch(reference, blobs, progress).map_err(FetchError::from)
+    };
+    let workshop = Workshop {
+        store,
+        contexts: &contexts,
+        fetch: &fetch,
+        isolation: &request.isolation,
+        jobs: request.jobs,
+        now: request.epoch.map_or(request.now, |epoch| epoch.min(request.now)),
+        packing: request.packing(),
+        scope: request.context.to_string_lossy().into_owned(),
+        listener,
+        cancel,
+        next_task: AtomicUsize::new(graph.steps().len()),
+    };
+    let images = request.exports.iter().any(|export| export.kind.is_image());
+    let solution = solve::solve(&graph, &workshop, images)?;
+    contexts.save_stat_caches();
+    export::export(request, &graph, &solution, &workshop)
+}

@@ -1,0 +1,86 @@
+//! Why a build failed: one variant per phase.
+
+use std::path::PathBuf;
+
+use crate::diagnostic::{Diagnostic, Span};
+use crate::{archive, assemble, context, layer, registry, rootfs, sandbox, solve, store};
+
+/// Why a build failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The Dockerfile, or what it names, is not right: all findings, the errors among them.
+    #[error("the Dockerfile cannot be built")]
+    Findings(Vec<Diagnostic>),
+    /// A context cannot be read.
+    #[error(transparent)]
+    Context(#[from] context::Error),
+    /// A step failed.
+    #[error(transparent)]
+    Step(#[from] solve::Error),
+    /// The result of the steps cannot be used.
+    #[error(transparent)]
+    Result(#[from] solve::Cause),
+    /// The image's documents cannot be made.
+    #[error(transparent)]
+    Assemble(#[from] assemble::Error),
+    /// The store cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// An archive cannot be read or written.
+    #[error(transparent)]
+    Archive(#[from] archive::Error),
+    /// A registry does not give what it should.
+    #[error(transparent)]
+    Registry(#[from] registry::Error),
+    /// Files cannot be put into a directory.
+    #[error(transparent)]
+    Rootfs(#[from] rootfs::Error),
+    /// A tar cannot be written.
+    #[error(transparent)]
+    Layer(#[from] layer::Error),
+    /// The means to stop commands cannot be had.
+    #[error(transparent)]
+    Sandbox(#[from] sandbox::Error),
+    /// A file cannot be read or written.
+    #[error(transparent)]
+    File(#[from] std::io::Error),
+    /// A `--build-context` names nothing.
+    #[error("the build context `{name}` at {} cannot be used", .path.display())]
+    NamedContext {
+        /// The context's name.
+        name: String,
+        /// Where it should be.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<Error>,
+    },
+    /// An archive holds several images, or none.
+    #[error("{} holds {count} images; name one of them by its tag", .path.display())]
+    NotOneImage {
+        /// The archive.
+        path: PathBuf,
+        /// How many it holds.
+        count: usize,
+    },
+    /// A directory for the result is not empty.
+    #[error("{} is not empty", .0.display())]
+    NotEmpty(PathBuf),
+}
+
+impl Error {
+    /// Returns the instruction that failed, if it was one.
+    pub const fn span(&self) -> Option<Span> {
+        match self {
+            Self::Step(error) => error.span,
+            _ => None,
+        }
+    }
+
+    /// Returns one thing to try, where there is one.
+    pub fn help(&self) -> Option<String> {
+        let Self::Step(error) = self else { return None };
+        error.cause.help()
+    }
+}

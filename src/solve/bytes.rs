@@ -1,0 +1,249 @@
+//! Where the bytes of a snapshot's files lie, and getting hold of them: directories first, blobs if need be.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::error::Cause;
+use super::inputs::Chosen;
+use super::{Snapshot, Workshop};
+use crate::digest::{DiffId, Hasher};
+use crate::image::Blob;
+use crate::layer::{self, Sink, index};
+use crate::path::RelPath;
+use crate::reference::Reference;
+use crate::store::Scratch;
+use crate::tree::{Bytes, Change, Changes, Entry, Kind, Tree};
+
+/// A place that holds files of a tree at their paths in the tree.
+pub(super) struct Located {
+    pub(super) bytes: Bytes,
+    /// Keeps the place alive, if it was made for this purpose.
+    pub(super) scratch: Option<Scratch>,
+}
+
+impl Located {
+    /// For a selection without files.
+    pub(super) fn nowhere() -> Self {
+        Self { bytes: nowhere(), scratch: None }
+    }
+}
+
+/// The bytes of no file.
+pub(super) fn nowhere() -> Bytes {
+    Bytes::Inline(Arc::from([]))
+}
+
+/// Brings the selected files of a snapshot to one place: where they are, if that is one directory; else they are
+/// collected from directories, contexts and blobs, each blob read once.
+pub(super) fn locate(snapshot: &Arc<Snapshot>, chosen: &Chosen, workshop: &Workshop<'_>) -> Result<Located, Cause> {
+    let is_file = |path: &RelPath| matches!(chosen.tree.get(path), Some(Entry { kind: Kind::File { .. }, .. }));
+    let wanted: BTreeSet<RelPath> = chosen.selection.paths().filter(is_file).collect();
+    collect(snapshot, wanted, workshop)
+}
+
+/// Brings the files `wanted` of a snapshot to one place.
+pub(super) fn collect(
+    snapshot: &Arc<Snapshot>,
+    wanted: BTreeSet<RelPath>,
+    workshop: &Workshop<'_>,
+) -> Result<Located, Cause> {
+    let holders = holders(snapshot, wanted, workshop)?;
+    if let [(holder, _)] = &holders[..]
+        && let Some(directory) = holder.directory()
+    {
+        return Ok(Located { bytes: Bytes::Directory(Arc::new(directory.clone())), scratch: None });
+    }
+    if holders.is_empty() {
+        return Ok(Located::nowhere());
+    }
+    let scratch = workshop.store.scratch()?;
+    for (holder, paths) in holders {
+        gather(holder, paths, scratch.path(), workshop)?;
+    }
+    Ok(Located { bytes: Bytes::Directory(Arc::new(scratch.path().to_owned())), scratch: Some(scratch) })
+}
+
+/// Tells for each file which snapshot of the stack brought its content: the topmost that holds the path.
+fn holders<'a>(
+    snapshot: &'a Arc<Snapshot>,
+    mut wanted: BTreeSet<RelPath>,
+    workshop: &Workshop<'_>,
+) -> Result<Vec<(&'a Arc<Snapshot>, BTreeSet<RelPath>)>, Cause> {
+    let mut holders = Vec::new();
+    for holder in snapshot.stack().into_iter().rev() {
+        if wanted.is_empty() {
+            break;
+        }
+        let changes = holder.changes(workshop)?;
+        let held: BTreeSet<RelPath> = wanted.iter().filter(|path| find(&changes, path).is_some()).cloned().collect();
+        if !held.is_empty() {
+            wanted.retain(|path| !held.contains(path));
+            holders.push((holder, held));
+        }
+    }
+    Ok(holders)
+}
+
+/// Returns the file that the changes put at `path`, and its origin.
+fn find<'a>(changes: &'a Changes, path: &RelPath) -> Option<(&'a Entry, u16)> {
+    let at = changes.list.partition_point(|change| change.path() < path);
+    // An opaque mark or a whiteout may stand at the same path.
+    changes.list[at..].iter().take_while(|change| change.path() == path).find_map(|change| match change {
+        Change::Upsert { entry, origin, .. } if matches!(entry.kind, Kind::File { .. }) => Some((entry, *origin)),
+        Change::Upsert { .. } | Change::Whiteout { .. } | Change::Opaque { .. } => None,
+    })
+}
+
+/// Copies files of one snapshot below `destination`, at their paths.
+fn gather(
+    holder: &Arc<Snapshot>,
+    paths: BTreeSet<RelPath>,
+    destination: &std::path::Path,
+    workshop: &Workshop<'_>,
+) -> Result<(), Cause> {
+    for path in &paths {
+        let parent = path.parent().unwrap_or_default();
+        fs_err::create_dir_all(destination.join(parent.as_path()))?;
+    }
+    if let Some(directory) = holder.directory() {
+        return paths.iter().try_for_each(|path| {
+            let (from, to) = (directory.join(path.as_path()), destination.join(path.as_path()));
+            // The scratch directory lies in the same store: a link costs nothing and nobody writes to it.
+            fs_err::hard_link(&from, &to).or_else(|_| fs_err::copy(&from, &to).map(drop))?;
+            Ok(())
+        });
+    }
+    let changes = holder.changes(workshop)?;
+    if !changes.origins.is_empty() {
+        return paths.iter().try_for_each(|path| {
+            let (_, origin) = find(&changes, path).expect("the holder has the path");
+            let to = destination.join(path.as_path());
+            let origin = &changes.origins[usize::from(origin)];
+            match &origin.bytes {
+                Bytes::Directory(directory) => {
+                    fs_err::copy(directory.join(origin.locate(path).as_path()), to)?;
+                }
+                Bytes::Inline(content) => fs_err::write(to, content)?,
+            }
+            Ok(())
+        });
+    }
+    let mut picker = Picker { wanted: paths, destination: destination.to_owned(), current: None };
+    read_blob(holder, workshop, &mut picker)?;
+    Ok(())
+}
+
+/// Writes wanted files of a layer below a directory as they come by.
+struct Picker {
+    wanted: BTreeSet<RelPath>,
+    destination: PathBuf,
+    current: Option<fs_err::File>,
+}
+
+impl Sink for Picker {
+    fn entry(&mut self, path: &RelPath, entry: &Entry) -> std::io::Result<()> {
+        let _ = (path, entry);
+        Ok(())
+    }
+}
+
+/// Fetches every blob that must be read to know what the snapshots of `stack` changed.
+pub(super) fn fetch_unknown(stack: &[&Arc<Snapshot>], workshop: &Workshop<'_>) -> Result<(), Cause> {
+    let unknown = |snapshot: &&&Arc<Snapshot>| snapshot.known_changes(workshop).is_none();
+    fetch(stack.iter().filter(unknown).copied(), workshop)
+}
+
+/// Fetches the blobs of `snapshots` that the store lacks, all at once.
+pub(super) fn fetch<'a>(
+    snapshots: impl Iterator<Item = &'a Arc<Snapshot>>,
+    workshop: &Workshop<'_>,
+) -> Result<(), Cause> {
+    let mut missing: BTreeMap<&Reference, Vec<Blob>> = BTreeMap::new();
+    for snapshot in snapshots {
+        let Some(layer) = snapshot.packed() else { continue };
+        if workshop.store.contains(&layer.blob) {
+            continue;
+        }
+        let remote = snapshot.remote().ok_or(Cause::MissingBlob(layer.blob.digest))?;
+        missing.entry(remote).or_default().push(layer.blob.clone());
+    }
+    for (remote, blobs) in missing {
+        workshop.pull(remote, &blobs)?;
+    }
+    Ok(())
+}
+
+/// Reads a packed layer once to know what it changed, and keeps that beside it.
+pub(super) fn read_layer(snapshot: &Snapshot, workshop: &Workshop<'_>) -> Result<Arc<Changes>, Cause> {
+    let changes = read_blob(snapshot, workshop, &mut layer::Nowhere)?;
+    keep_changes(snapshot, changes, workshop)
+}
+
+/// Keeps what reading a layer's blob has shown.
+pub(super) fn keep_changes(
+    snapshot: &Snapshot,
+    changes: Changes,
+    workshop: &Workshop<'_>,
+) -> Result<Arc<Changes>, Cause> {
+    let layer = snapshot.packed().expect("only packed layers are read");
+    workshop.store.put_entries(layer.diff_id, &index::encode(&changes))?;
+    let changes = Arc::new(changes);
+    snapshot.set_changes(changes.clone());
+    Ok(changes)
+}
+
+/// Streams a packed layer into `sink`, and verifies that it holds the bytes that its image names.
+pub(super) fn read_blob(
+    snapshot: &Snapshot,
+    workshop: &Workshop<'_>,
+    sink: &mut dyn Sink,
+) -> Result<Changes, Cause> {
+    let layer = snapshot.packed().expect("only packed layers are read").clone();
+    if !workshop.store.contains(&layer.blob) {
+        let remote = snapshot.remote().ok_or(Cause::MissingBlob(layer.blob.digest))?;
+        workshop.pull(remote, std::slice::from_ref(&layer.blob))?;
+    }
+    let mut blob = workshop.store.open_blob(&layer.blob)?;
+    let mut tar = Hashing { inner: layer::decompress(&mut blob)?, hasher: Hasher::new() };
+    let changes = layer::read(&mut tar, sink)?;
+    // What stands behind the end of the archive counts for the digest too.
+    std::io::copy(&mut tar, &mut std::io::sink())?;
+    let found = DiffId(tar.hasher.finish());
+    if found != layer.diff_id {
+        return Err(Cause::DiffId { blob: layer.blob.digest, expected: layer.diff_id, found });
+    }
+    Ok(changes)
+}
+
+struct Hashing<R> {
+    inner: R,
+    hasher: Hasher,
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        Ok(count)
+    }
+}
+
+/// Reads one small file of a root file system; `None` if there is none.
+pub(super) fn read_file(
+    snapshot: &Arc<Snapshot>,
+    view: &Tree,
+    path: &RelPath,
+    workshop: &Workshop<'_>,
+) -> Result<Option<Vec<u8>>, Cause> {
+    let Ok(path) = view.resolve(path, true) else { return Ok(None) };
+    if !matches!(view.get(&path), Some(Entry { kind: Kind::File { .. }, .. })) {
+        return Ok(None);
+    }
+    let located = collect(snapshot, BTreeSet::from([path.clone()]), workshop)?;
+    match &located.bytes {
+        Bytes::Directory(directory) => Ok(Some(fs_err::read(directory.join(path.as_path()))?)),
+        Bytes::Inline(content) => Ok(Some(content.to_vec())),
+    }
+}

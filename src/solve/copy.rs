@@ -1,0 +1,148 @@
+//! COPY, ADD and WORKDIR: files go from where they lie straight into a layer.
+
+use std::sync::Arc;
+
+use super::error::Cause;
+use super::inputs::{Chosen, choose_of_step};
+use super::key::Definition;
+use super::schedule::Inputs;
+use super::snapshot::Snapshot;
+use super::{Workshop, bytes};
+use crate::diagnostic::{Diagnostic, Span};
+use crate::event::Event;
+use crate::graph::{Copy, Input, Mkdir, Source};
+use crate::path::RelPath;
+use crate::place::{self, Accounts, Ids, Owner, Warning};
+use crate::store::Scratch;
+use crate::tree::{Bytes, Tree};
+
+/// Does a COPY or ADD.
+pub(super) fn copy(
+    copy: &Copy,
+    span: Option<Span>,
+    definition: &Definition,
+    inputs: &Inputs,
+    workshop: &Workshop<'_>,
+) -> Result<Snapshot, Cause> {
+    let mut scratches = Vec::new();
+    let view = match &inputs.parent {
+        // Laid over without looking: what is below does not have to be known.
+        Some(_) if copy.link && copy.chmod.is_none() => Tree::empty(),
+        Some(parent) => parent.tree(workshop)?.clone(),
+        None => Tree::empty(),
+    };
+    let (owner, mut warnings) = match &copy.owner {
+        Some(owner) => {
+            let (ids, warnings) = owner_ids(&Owner::parse(owner), &view, inputs.parent.as_ref(), workshop)?;
+            (Some(ids), warnings)
+        }
+        None => (None, Vec::new()),
+    };
+
+    let mut chosen = Vec::new();
+    for (index, source) in copy.sources.iter().enumerate() {
+        chosen.push(match source {
+            Source::Inline { .. } => None,
+            Source::Path { input, path } => Some(match (&definition.chosen[index], input) {
+                (Some(chosen), _) => of_context(chosen, workshop),
+                (None, Input::Step(id)) => {
+                    let snapshot = inputs.source(*id);
+                    let chosen = choose_of_step(snapshot, path, copy.parents, &copy.excludes, workshop)?;
+                    let located = match snapshot {
+                        Some(snapshot) => bytes::locate(snapshot, &chosen, workshop)?,
+                        None => bytes::Located::nowhere(),
+                    };
+                    scratches.extend(located.scratch);
+                    (Arc::new(chosen), located.bytes)
+                }
+                (None, Input::Context(_) | Input::Empty) => {
+                    (Arc::new(choose_of_step(None, path, copy.parents, &copy.excludes, workshop)?), bytes::nowhere())
+                }
+            }),
+        });
+    }
+    let options = place::Options {
+        destination: &copy.destination,
+        owner,
+        chmod: copy.chmod.as_ref(),
+        link: copy.link,
+        now: workshop.now,
+    };
+    let mut sources = Vec::new();
+    for (source, chosen) in copy.sources.iter().zip(&chosen) {
+        sources.push(match (source, chosen) {
+            (Source::Path { path, .. }, Some((chosen, bytes))) => place::Source::Selected {
+                pattern: path,
+                tree: &chosen.tree,
+                selection: &chosen.selection,
+                bytes: bytes.clone(),
+            },
+            (Source::Inline { name, content }, _) => place::Source::Inline { name, content: content.clone() },
+            (Source::Path { .. }, None) => unreachable!("every path was chosen"),
+        });
+    }
+    let placed = if copy.extract {
+        super::extract::place(&view, &sources, &options, &mut scratches, workshop)?
+    } else {
+        place::place(&view, &sources, &options)?
+    };
+    warnings.extend(placed.warnings);
+    tell(workshop, span, &warnings);
+    Ok(Snapshot::made(inputs.parent.clone(), placed.changes, workshop.now).keeping(scratches))
+}
+
+fn of_context(chosen: &Arc<Chosen>, _workshop: &Workshop<'_>) -> (Arc<Chosen>, Bytes) {
+    let directory = chosen.directory.clone().expect("files of a context lie in its directory");
+    (chosen.clone(), Bytes::Directory(Arc::new(directory)))
+}
+
+/// Does a WORKDIR.
+pub(super) fn mkdir(
+    mkdir: &Mkdir,
+    span: Option<Span>,
+    inputs: &Inputs,
+    workshop: &Workshop<'_>,
+) -> Result<Snapshot, Cause> {
+    let view = match &inputs.parent {
+        Some(parent) => parent.tree(workshop)?.clone(),
+        None => Tree::empty(),
+    };
+    let owner = match mkdir.user.as_str() {
+        "" => Ids::default(),
+        user => {
+            let (ids, warnings) = owner_ids(&Owner::parse(user), &view, inputs.parent.as_ref(), workshop)?;
+            tell(workshop, span, &warnings);
+            ids
+        }
+    };
+    let changes = place::mkdir(&view, &mkdir.path, owner, workshop.now)?;
+    Ok(Snapshot::made(inputs.parent.clone(), changes, workshop.now))
+}
+
+/// Finds the ids of an owner; reads the accounts of the root file system only for names.
+fn owner_ids(
+    owner: &Owner,
+    view: &Tree,
+    parent: Option<&Arc<Snapshot>>,
+    workshop: &Workshop<'_>,
+) -> Result<(Ids, Vec<Warning>), Cause> {
+    let read = |needed: bool, path: &str| match parent {
+        Some(parent) if needed => bytes::read_file(parent, view, &RelPath::clean(path), workshop),
+        Some(_) | None => Ok(None),
+    };
+    let accounts = Accounts {
+        passwd: read(owner.needs_passwd(), "etc/passwd")?,
+        group: read(owner.needs_group(), "etc/group")?,
+    };
+    Ok(owner.ids(&accounts))
+}
+
+fn tell(workshop: &Workshop<'_>, span: Option<Span>, warnings: &[Warning]) {
+    for warning in warnings {
+        let finding = Diagnostic::warning(warning.rule(), span.unwrap_or_default(), warning.to_string());
+        workshop.listener.event(Event::Warning(finding));
+    }
+}
+
+/// Scratch directories that must live as long as the snapshot whose bytes they hold.
+pub(super) type Scratches = Vec<Scratch>;
