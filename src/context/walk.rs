@@ -17,67 +17,65 @@ use rustix::io::Errno;
 use crate::context::Error;
 use crate::context::listing::{FileTime, Identity, Kind, Node};
 use crate::path::RelPath;
-use crate::pattern::Ignore;
+use crate::pattern::{Ignore, Trail, Verdict};
 
 const DIRENT_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Lists everything below `root` that `ignore` does not exclude; the root itself is the node returned.
-pub(super) fn list(root: &OwnedFd, ignore: Option<&Ignore>) -> Result<Node, Error> {
+pub(super) fn list(root: &OwnedFd, ignore: &Ignore) -> Result<Node, Error> {
     let path = RelPath::root();
     let stat = rustix::fs::fstat(root).map_err(|errno| read_error(&path, errno))?;
     let walk = Walk { root: root.as_fd(), ignore };
-    let children = walk.directory(&path)?;
+    let children = walk.directory(&path, &ignore.root())?;
     Ok(node(&stat, Box::default(), Kind::Directory(children)))
 }
 
 struct Walk<'a> {
     root: BorrowedFd<'a>,
-    ignore: Option<&'a Ignore>,
+    ignore: &'a Ignore,
 }
 
 impl Walk<'_> {
     /// Lists what is in the directory `path`, sorted by name.
-    fn directory(&self, path: &RelPath) -> Result<Vec<Node>, Error> {
-        let mut nodes = self.entries(path)?;
+    fn directory(&self, path: &RelPath, trail: &Trail) -> Result<Vec<Node>, Error> {
+        let mut nodes = self.entries(path, trail)?;
         // An excluded directory is kept only for what is re-included below it.
         let needless = nodes
             .par_iter_mut()
-            .map(|(node, excluded)| {
+            .map(|(node, excluded, trail)| {
                 let Kind::Directory(children) = &mut node.kind else { return Ok(false) };
-                *children = self.directory(&path.child(&node.name))?;
+                *children = self.directory(&path.child(&node.name), trail)?;
                 Ok(*excluded && children.is_empty())
             })
             .collect::<Result<Vec<bool>, Error>>()?;
         let kept = nodes.drain(..).zip(needless).filter(|(_, needless)| !needless);
-        Ok(kept.map(|((node, _), _)| node).collect())
+        Ok(kept.map(|((node, ..), _)| node).collect())
     }
 
-    /// Reads the directory itself: its entries with what they are, directories still empty, and whether a
-    /// directory is excluded.
-    fn entries(&self, path: &RelPath) -> Result<Vec<(Node, bool)>, Error> {
+    /// Reads the directory itself: its entries with what they are, directories still empty. With each comes
+    /// whether it is excluded, which only a directory can be, and what the rules said.
+    fn entries(&self, path: &RelPath, trail: &Trail) -> Result<Vec<(Node, bool, Trail)>, Error> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let directory = rustix::fs::openat(self.root, path.as_path(), flags, Mode::empty())
             .map_err(|errno| read_error(path, errno))?;
         let mut nodes = Vec::new();
         for (name, type_hint) in names(&directory).map_err(|errno| read_error(path, errno))? {
             let child = path.child(name.to_bytes());
-            let excluded = self.ignore.is_some_and(|ignore| ignore.matches(&child));
+            let (Verdict { excluded, .. }, trail) = self.ignore.step(trail, &child);
             let may_be_directory = matches!(type_hint, FileType::Directory | FileType::Unknown);
-            let pruned =
-                excluded && !(may_be_directory && self.ignore.is_some_and(|ignore| ignore.reincludes_below(&child)));
-            if pruned {
+            if excluded && !(may_be_directory && self.ignore.may_keep_below(&child)) {
                 continue;
             }
             match entry(&directory, &name) {
                 Ok(Some(node)) if !excluded || matches!(node.kind, Kind::Directory(_)) => {
-                    nodes.push((node, excluded));
+                    nodes.push((node, excluded, trail));
                 }
                 // Gone since the directory was read, as files of editors and compilers are.
                 Ok(_) | Err(Errno::NOENT) => {}
                 Err(errno) => return Err(read_error(&child, errno)),
             }
         }
-        nodes.sort_unstable_by(|(a, _), (b, _)| a.name.cmp(&b.name));
+        nodes.sort_unstable_by(|(a, ..), (b, ..)| a.name.cmp(&b.name));
         Ok(nodes)
     }
 }

@@ -20,7 +20,6 @@
 
 mod changed;
 mod copy;
-mod glob;
 mod mkdir;
 mod owner;
 mod select;

@@ -3,9 +3,9 @@
 //! Knows nothing of the destination, so that the key of a step can be made of exactly what it reads.
 
 use crate::path::RelPath;
-use crate::pattern::Ignore;
+use crate::pattern::{Glob, Ignore, Trail, is_glob};
+use crate::place::Error;
 use crate::place::view::{Node, View, resolve};
-use crate::place::{Error, glob};
 
 /// How a source is selected.
 #[derive(Debug, Clone, Copy, Default)]
@@ -113,7 +113,7 @@ fn split_pivot(path: &str) -> (&str, Option<RelPath>) {
 /// Splits `path` before its first component with a wildcard.
 fn split_wildcards(path: &RelPath) -> (RelPath, Option<Vec<Vec<u8>>>) {
     let components: Vec<&[u8]> = path.components().collect();
-    match components.iter().position(|component| glob::has_wildcard(component)) {
+    match components.iter().position(is_glob) {
         None => (path.clone(), None),
         Some(at) => {
             let fixed = RelPath::clean(components[..at].join(&b'/'));
@@ -122,13 +122,15 @@ fn split_wildcards(path: &RelPath) -> (RelPath, Option<Vec<Vec<u8>>>) {
     }
 }
 
-/// Returns what `pattern` matches below `start`, sorted; links are not followed on the way.
+/// Returns what `pattern` matches below `start`, sorted; links are not followed on the way. A malformed
+/// pattern matches nothing.
 fn expand(source: &impl View, start: RelPath, pattern: &[Vec<u8>]) -> Vec<RelPath> {
     let mut found = vec![start];
     for component in pattern {
+        let Ok(glob) = Glob::parse(component) else { return Vec::new() };
         let matching = |directory: &RelPath| -> Vec<RelPath> {
             let children = source.children(directory).map(|(name, _)| name);
-            children.filter(|name| glob::matches(component, name)).map(|name| directory.child(name)).collect()
+            children.filter(|name| glob.matches(name)).map(|name| directory.child(name)).collect()
         };
         found = found.iter().flat_map(matching).collect();
     }
@@ -138,66 +140,88 @@ fn expand(source: &impl View, start: RelPath, pattern: &[Vec<u8>]) -> Vec<RelPat
 /// `--parents` and `--exclude` as one question.
 struct Filter {
     include: Option<(RelPath, Ignore)>,
-    exclude: Option<Ignore>,
+    exclude: Ignore,
 }
 
 impl Filter {
     fn new(include: Option<RelPath>, excludes: &[String]) -> Result<Self, Error> {
-        let compile = |patterns: &[&[u8]]| {
-            Ignore::from_patterns(patterns.iter().copied()).map_err(|source| Error::Pattern { source })
-        };
+        let malformed = |source| Error::Pattern { source };
         // The pattern of the root selects everything.
-        let include = include.filter(|pattern| !pattern.is_root());
-        let include = match include {
-            Some(pattern) => Some((pattern.clone(), compile(&[pattern.as_bytes()])?)),
+        let include = match include.filter(|pattern| !pattern.is_root()) {
+            Some(pattern) => {
+                let matcher = Ignore::from_patterns([pattern.as_bytes()]).map_err(malformed)?;
+                Some((pattern, matcher))
+            }
             None => None,
         };
-        let excludes: Vec<&[u8]> = excludes.iter().map(String::as_bytes).collect();
-        let exclude = if excludes.is_empty() { None } else { Some(compile(&excludes)?) };
+        let exclude = Ignore::from_patterns(excludes).map_err(malformed)?;
         Ok(Self { include, exclude })
     }
 
     /// Returns the path that a `--parents` source without wildcards demands.
     fn required_path(&self, base: &RelPath) -> Option<RelPath> {
         let (pattern, _) = self.include.as_ref()?;
-        let fixed = |path: &RelPath| !path.components().any(glob::has_wildcard);
+        let fixed = |path: &RelPath| !path.components().any(is_glob);
         (fixed(base) && fixed(pattern)).then(|| pattern.clone())
     }
 
-    fn wants(&self, path: &RelPath) -> bool {
-        self.include.as_ref().is_none_or(|(_, include)| include.matches(path))
-            && !self.exclude.as_ref().is_some_and(|exclude| exclude.matches(path))
+    /// Tells whether `path` is wanted, an entry of the directory that `parent` belongs to.
+    fn step(&self, parent: &Trails, path: &RelPath) -> (bool, Trails) {
+        let (excluded, exclude) = self.exclude.step(&parent.exclude, path);
+        let (included, include) = match (&self.include, &parent.include) {
+            (Some((_, matcher)), Some(trail)) => {
+                let (verdict, trail) = matcher.step(trail, path);
+                (verdict.excluded, Some(trail))
+            }
+            _ => (true, None),
+        };
+        (included && !excluded.excluded, Trails { include, exclude })
     }
 
     /// Lists what is wanted below the directory `top`, each parent that is only needed right before it.
     fn walk(&self, source: &impl View, top: &RelPath) -> Vec<Selected> {
-        let mut selected = Vec::new();
-        self.walk_below(source, top, &RelPath::root(), &mut Vec::new(), &mut selected);
-        selected
+        let trails = Trails {
+            include: self.include.as_ref().map(|(_, matcher)| matcher.root()),
+            exclude: self.exclude.root(),
+        };
+        let mut walk = Walk { filter: self, source, top, parents: Vec::new(), selected: Vec::new() };
+        walk.below(&RelPath::root(), &trails);
+        walk.selected
     }
+}
 
-    fn walk_below(
-        &self,
-        source: &impl View,
-        top: &RelPath,
-        directory: &RelPath,
-        parents: &mut Vec<RelPath>,
-        selected: &mut Vec<Selected>,
-    ) {
-        for (name, node) in source.children(&top.join(directory)) {
+/// What the patterns said about a directory.
+struct Trails {
+    include: Option<Trail>,
+    exclude: Trail,
+}
+
+struct Walk<'a, V> {
+    filter: &'a Filter,
+    source: &'a V,
+    top: &'a RelPath,
+    /// The directories being walked that are not selected yet, outermost first.
+    parents: Vec<RelPath>,
+    selected: Vec<Selected>,
+}
+
+impl<V: View> Walk<'_, V> {
+    fn below(&mut self, directory: &RelPath, trails: &Trails) {
+        for (name, node) in self.source.children(&self.top.join(directory)) {
             let path = directory.child(name);
-            let wanted = self.wants(&path);
+            let (wanted, trails) = self.filter.step(trails, &path);
             if wanted {
-                selected.extend(parents.drain(..).map(|path| Selected { path, role: Role::Parent }));
-                selected.push(Selected { path: path.clone(), role: Role::Wanted });
+                let parents = self.parents.drain(..);
+                self.selected.extend(parents.map(|path| Selected { path, role: Role::Parent }));
+                self.selected.push(Selected { path: path.clone(), role: Role::Wanted });
             }
             if node == Node::Directory {
                 if !wanted {
-                    parents.push(path.clone());
+                    self.parents.push(path.clone());
                 }
-                self.walk_below(source, top, &path, parents, selected);
-                if !wanted && parents.last() == Some(&path) {
-                    parents.pop();
+                self.below(&path, &trails);
+                if !wanted && self.parents.last() == Some(&path) {
+                    self.parents.pop();
                 }
             }
         }
