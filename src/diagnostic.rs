@@ -200,36 +200,95 @@ mod tests {
 
     #[test]
     fn one_word() {
-        insta::assert_snapshot!(shown("FROM x\nRUN --mont=a b\n", Span::new(11, 17)), @"");
+        insta::assert_snapshot!(shown("FROM x\nRUN --mont=a b\n", Span::new(11, 17)), @r"
+        error: something is wrong
+         --> Dockerfile:2:5
+          |
+        2 | RUN --mont=a b
+          |     ^^^^^^
+          = help: make it right
+        ");
     }
 
     #[test]
     fn a_warning_names_its_rule() {
         let warning =
             Diagnostic::warning("StageNameCasing", Span::new(10, 11), "stage name `B` is not lower-case");
-        insta::assert_snapshot!(render(&Source::new("-", "FROM a AS B"), &warning), @"");
+        insta::assert_snapshot!(render(&Source::new("-", "FROM a AS B"), &warning), @r"
+        warning[StageNameCasing]: stage name `B` is not lower-case
+         --> -:1:11
+          |
+        1 | FROM a AS B
+          |           ^
+        ");
     }
 
     #[test]
     fn tabs_and_wide_characters() {
-        insta::assert_snapshot!(shown("\tRUN\täö x\r\n", Span::new(5, 9)), @"");
+        insta::assert_snapshot!(shown("\tRUN\täö x\r\n", Span::new(5, 9)), @r"
+        error: something is wrong
+         --> Dockerfile:1:6
+          |
+        1 |     RUN    äö x
+          |            ^^
+          = help: make it right
+        ");
     }
 
     #[test]
     fn several_lines() {
-        insta::assert_snapshot!(shown("FROM x\nRUN a \\\n  b \\\n  c\nRUN d\n", Span::new(7, 24)), @"");
+        insta::assert_snapshot!(shown("FROM x\nRUN a \\\n  b \\\n  c\nRUN d\n", Span::new(7, 24)), @r"
+        error: something is wrong
+         --> Dockerfile:2:1
+          |
+        2 | RUN a \
+          | ^^^^^^^
+        3 |   b \
+          |   ^^^
+        4 |   c
+          |   ^
+          = help: make it right
+        ");
     }
 
     #[test]
     fn many_lines() {
         let text = "1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n11\n12\n";
-        insta::assert_snapshot!(shown(text, Span::new(14, text.len())), @"");
+        insta::assert_snapshot!(shown(text, Span::new(14, text.len())), @r"
+        error: something is wrong
+          --> Dockerfile:8:1
+           |
+         8 | 8
+           | ^
+         9 | 9
+           | ^
+        10 | 10
+           | ^^
+        11 | 11
+           | ^^
+         ...
+           = help: make it right
+        ");
     }
 
     #[test]
     fn the_end_of_the_file() {
-        insta::assert_snapshot!(shown("FROM x\n", Span::new(7, 7)), @"");
-        insta::assert_snapshot!(shown("", Span::new(0, 0)), @"");
+        insta::assert_snapshot!(shown("FROM x\n", Span::new(7, 7)), @r"
+        error: something is wrong
+         --> Dockerfile:2:1
+          |
+        2 |
+          | ^
+          = help: make it right
+        ");
+        insta::assert_snapshot!(shown("", Span::new(0, 0)), @r"
+        error: something is wrong
+         --> Dockerfile:1:1
+          |
+        1 |
+          | ^
+          = help: make it right
+        ");
     }
 
     proptest::proptest! {
