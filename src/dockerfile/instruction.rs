@@ -174,7 +174,7 @@ pub struct Heredoc {
     pub name: String,
     /// Whether variables are expanded: the delimiter has no quote.
     pub expand: bool,
-    /// Whether `<<-` was written; `body` has its leading tabs still.
+    /// Whether `<<-` was written.
     pub chomp: bool,
     /// The text up to the terminator, with its final newline, tabs stripped for `<<-`.
     pub body: String,
@@ -249,6 +249,11 @@ pub struct Mount {
     pub gid: Option<u32>,
     /// `env` of secrets.
     pub env: Option<Word>,
+    /// Whether an option that must be understood holds a variable (`type=$T`): until
+    /// [`Mount::expanded`](Mount::expanded) is asked, that option has its default here.
+    pub late: bool,
+    /// The options as written.
+    pub text: Word,
     /// The whole flag.
     pub span: Span,
 }

@@ -1,3 +1,28 @@
 //! The Dockerfile language: text to typed instructions, with spans. Pure; could be lifted out as a crate.
+//!
+//! ```text
+//! text ─ lexer ─> logical lines ─ statement ─> instructions ─ parse ─> Dockerfile (all findings at once)
+//!                                                   word + variables ─ expand ─> plain text
+//! ```
+//!
+//! Nothing here resolves a stage, reads an environment or knows an image: [`Dockerfile`](instruction::Dockerfile)
+//! says what is written. Where the language has odd corners they are BuildKit's, because files rely on them.
 
+mod command;
+mod directives;
+mod duration;
+pub mod expand;
+mod flags;
+mod heredoc;
 pub mod instruction;
+mod json;
+mod lexer;
+mod mount;
+mod parse;
+mod statement;
+pub mod suggest;
+mod text;
+
+pub use expand::{ExpandError, Expansion, Mode, expand};
+pub use mount::Expander;
+pub use parse::{Parsed, parse, parse_trigger};

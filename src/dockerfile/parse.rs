@@ -1,0 +1,98 @@
+//! A whole file: logical lines become stages, and all findings are collected.
+
+use crate::diagnostic::{Diagnostic, Severity, Source, Span};
+
+use super::instruction::{Dockerfile, Instruction, Kind, Stage};
+use super::lexer::{LogicalLine, lex};
+use super::statement::{self, Statement};
+
+/// What came of a file.
+#[derive(Debug, Clone)]
+pub struct Parsed {
+    /// The file; `None` when there are errors.
+    pub dockerfile: Option<Dockerfile>,
+    /// All errors and warnings, sorted by place.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Parses a Dockerfile. An error in one instruction does not hide those in others.
+pub fn parse(source: Source) -> Parsed {
+    let lexed = lex(&source);
+    let escape = lexed.directives.escape_char();
+    let mut diagnostics = lexed.diagnostics;
+    let mut global_args = Vec::new();
+    let mut stages: Vec<Stage> = Vec::new();
+    let mut from_seen = false;
+    for line in &lexed.lines {
+        let name = line.text.as_str().split_whitespace().next().unwrap_or_default();
+        from_seen |= name.eq_ignore_ascii_case("FROM");
+        match statement::parse(line, escape) {
+            Err(error) => diagnostics.push(error),
+            Ok(Statement::From(from)) => {
+                let doc = from.name.as_ref().and_then(|name| description(&line.comments, &name.value));
+                stages.push(Stage { from, span: line.span, doc, instructions: Vec::new() });
+            }
+            Ok(Statement::Instruction(kind)) => {
+                let instruction = instruction(line, kind);
+                match stages.last_mut() {
+                    Some(stage) => stage.instructions.push(instruction),
+                    // After a FROM that is wrong itself, there is a stage; it only is not known.
+                    None if from_seen => {}
+                    None if matches!(instruction.kind, Kind::Arg(_)) => global_args.push(instruction),
+                    None => diagnostics.push(
+                        Diagnostic::error(line.span, format!("{name} before the first FROM"))
+                            .with_help("only ARG may stand before FROM"),
+                    ),
+                }
+            }
+        }
+    }
+    if diagnostics.iter().all(|finding| finding.severity != Severity::Error) && stages.is_empty() {
+        diagnostics.push(nothing_to_build(&source, &lexed.lines));
+    }
+    diagnostics.sort_by_key(|finding| (finding.span.start, finding.span.end));
+    let sound = diagnostics.iter().all(|finding| finding.severity != Severity::Error);
+    let dockerfile = sound.then(|| Dockerfile { source, directives: lexed.directives, global_args, stages });
+    Parsed { dockerfile, diagnostics }
+}
+
+/// Parses one trigger, as ONBUILD stores it in an image's config. Spans point into `text`.
+///
+/// # Errors
+/// When `text` is not exactly one instruction, is FROM, or is malformed.
+pub fn parse_trigger(text: &str) -> Result<Instruction, Diagnostic> {
+    let lexed = lex(&Source::new("ONBUILD", text));
+    if let Some(error) = lexed.diagnostics.into_iter().find(|finding| finding.severity == Severity::Error) {
+        return Err(error);
+    }
+    let whole = Span::new(0, text.len());
+    let [line] = lexed.lines.as_slice() else {
+        return Err(Diagnostic::error(whole, "a trigger of ONBUILD must be exactly one instruction"));
+    };
+    match statement::parse(line, lexed.directives.escape_char())? {
+        Statement::Instruction(kind) => Ok(instruction(line, kind)),
+        Statement::From(_) => Err(Diagnostic::error(whole, "FROM cannot be a trigger of ONBUILD")),
+    }
+}
+
+fn instruction(line: &LogicalLine, kind: Kind) -> Instruction {
+    let doc = (!line.comments.is_empty()).then(|| line.comments.join("\n"));
+    Instruction { kind, span: line.span, text: line.text.as_str().trim().to_owned(), doc }
+}
+
+/// Returns what the comments above say about `name`: the rest of the line that begins with it.
+fn description(comments: &[String], name: &str) -> Option<String> {
+    comments.iter().find_map(|comment| comment.strip_prefix(name)?.strip_prefix(' ')).map(str::to_owned)
+}
+
+fn nothing_to_build(source: &Source, lines: &[LogicalLine]) -> Diagnostic {
+    let at = Span::new(0, 0);
+    if source.text.is_empty() {
+        Diagnostic::error(at, "the file is empty")
+    } else if lines.is_empty() {
+        Diagnostic::error(at, "the file has no instructions")
+    } else {
+        let end = lines.last().map_or(at, |line| line.span);
+        Diagnostic::error(end, "there is no stage to build").with_help("add a FROM instruction")
+    }
+}
