@@ -56,7 +56,8 @@ impl Horizon {
     /// Tells whether a file with this stat data was surely written before.
     pub(super) fn is_past(self, identity: &Identity) -> bool {
         let Some(horizon) = self.0 else { return false };
-        let nanoseconds = |time: FileTime| i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanoseconds);
+        let nanoseconds =
+            |time: FileTime| i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanoseconds);
         let last = identity.mtime.max(identity.ctime);
         let coarse = identity.mtime.nanoseconds == 0 && identity.ctime.nanoseconds == 0;
         let tick = if coarse { COARSE_TICK_NANOSECONDS } else { TICK_NANOSECONDS };
@@ -139,7 +140,8 @@ impl Lookup<'_> {
             return Some(self.next);
         }
         // Component-wise, as paths are ordered.
-        let components = |path: &'_ [u8]| path.split(|byte| *byte == b'/').map(<[u8]>::to_vec).collect::<Vec<_>>();
+        let components =
+            |path: &'_ [u8]| path.split(|byte| *byte == b'/').map(<[u8]>::to_vec).collect::<Vec<_>>();
         let wanted = components(path);
         let compare = |start: &usize| {
             Reader(&self.cache.bytes[*start..]).path().map(components).cmp(&Some(wanted.clone()))

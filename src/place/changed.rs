@@ -104,7 +104,8 @@ impl<'a> Destination<'a> {
             found.insert(path.clone(), *origin);
         }
         let upsert = |(path, origin): (RelPath, u16)| {
-            let entry = self.tree.get(&path).expect("what was put, and what is above it, is in the tree").clone();
+            let entry =
+                self.tree.get(&path).expect("what was put, and what is above it, is in the tree").clone();
             Change::Upsert { path, entry, origin }
         };
         Changes { list: found.into_iter().map(upsert).collect(), origins: self.origins }

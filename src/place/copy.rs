@@ -140,8 +140,7 @@ impl Placing<'_> {
                 Ok(())
             }
             Source::Inline { name, content } => {
-                let kind =
-                    Kind::File { size: content.len() as u64, digest: Digest::of(content), link: None };
+                let kind = Kind::File { size: content.len() as u64, digest: Digest::of(content), link: None };
                 let entry = Entry { meta: Meta::root_owned(0o644, self.options.now), kind };
                 let name = RelPath::clean(name);
                 let base = name.file_name().ok_or_else(|| Error::NotFound { path: name.clone() })?;
@@ -276,13 +275,7 @@ impl Placing<'_> {
     }
 
     /// Returns the origin of a single file. Files that keep their names share one for their directory.
-    fn file_origin(
-        &mut self,
-        index: usize,
-        at: &RelPath,
-        to: &RelPath,
-        bytes: &Bytes,
-    ) -> Result<u16, Error> {
+    fn file_origin(&mut self, index: usize, at: &RelPath, to: &RelPath, bytes: &Bytes) -> Result<u16, Error> {
         let place = match (at.parent(), to.parent(), bytes) {
             (Some(at_parent), Some(to_parent), Bytes::Directory(_)) if at.file_name() == to.file_name() => {
                 (index, at_parent, to_parent)

@@ -93,7 +93,10 @@ pub fn select(source: &impl View, path: &str, options: SelectOptions<'_>) -> Res
     }
     if let Some(required) = filter.required_path(&base) {
         let exists = |found: &Match| {
-            found.below.iter().any(|selected| selected.role == Role::Wanted && selected.path.starts_with(&required))
+            found
+                .below
+                .iter()
+                .any(|selected| selected.role == Role::Wanted && selected.path.starts_with(&required))
         };
         if !selection.matches.iter().any(exists) {
             return Err(Error::NotFound { path: base.join(&required) });
