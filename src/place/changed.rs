@@ -1,0 +1,120 @@
+//! The destination while files are put into it, and what has changed in the end.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Slot;
+
+use crate::path::RelPath;
+use crate::place::view::{Node, resolve};
+use crate::place::{Error, Ids};
+use crate::time::Timestamp;
+use crate::tree::{Change, Changes, Entry, Kind, Meta, Origin, Tree};
+
+/// A view of the destination, and the tree that is becoming of it.
+pub(super) struct Destination<'a> {
+    view: &'a Tree,
+    tree: Tree,
+    /// Every path put, with the index of its origin. Ancestors that only came to be named because something
+    /// below them changed are not here.
+    put: BTreeMap<RelPath, u16>,
+    origins: Vec<Origin>,
+}
+
+/// What directories made on the way look like.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NewDirectory {
+    pub(super) mode: u16,
+    pub(super) owner: Ids,
+    pub(super) mtime: Timestamp,
+}
+
+impl<'a> Destination<'a> {
+    pub(super) fn new(view: &'a Tree) -> Self {
+        Self { view, tree: view.clone(), put: BTreeMap::new(), origins: Vec::new() }
+    }
+
+    pub(super) fn get(&self, path: &RelPath) -> Option<&Entry> {
+        self.tree.get(path)
+    }
+
+    /// Tells whether something was put at `path` before.
+    pub(super) fn was_put(&self, path: &RelPath) -> bool {
+        self.put.contains_key(path)
+    }
+
+    pub(super) fn node(&self, path: &RelPath) -> Option<Node<'_>> {
+        if path.is_root() { Some(Node::Directory) } else { self.tree.get(path).map(Node::from) }
+    }
+
+    pub(super) fn resolve(&self, path: &RelPath) -> Result<RelPath, Error> {
+        resolve(|path| self.node(path), path)
+    }
+
+    /// Puts `entry` at `path`, whose parent exists.
+    pub(super) fn put(&mut self, path: &RelPath, entry: Entry, origin: u16) {
+        self.tree.insert(path, entry);
+        self.put.insert(path.clone(), origin);
+    }
+
+    /// Returns the index of `origin`, which stays the same for all files from one place.
+    pub(super) fn add_origin(&mut self, origin: Origin) -> Result<u16, Error> {
+        let index = u16::try_from(self.origins.len()).map_err(|_| Error::TooManyOrigins)?;
+        self.origins.push(origin);
+        Ok(index)
+    }
+
+    /// Makes the directory `path` (without links in it) and its missing parents; returns those that were made.
+    pub(super) fn make_directories(
+        &mut self,
+        path: &RelPath,
+        new: NewDirectory,
+    ) -> Result<Vec<RelPath>, Error> {
+        let mut made = Vec::new();
+        for directory in path.ancestors().chain([path.clone()]) {
+            match self.node(&directory) {
+                Some(Node::Directory) => {}
+                Some(Node::Symlink(_) | Node::Leaf) => return Err(Error::NotADirectory { path: directory }),
+                None => {
+                    let NewDirectory { mode, owner: Ids { uid, gid }, mtime } = new;
+                    let meta = Meta { mode, uid, gid, mtime, xattrs: None };
+                    self.put(&directory, Entry::directory(meta), 0);
+                    made.push(directory);
+                }
+            }
+        }
+        Ok(made)
+    }
+
+    /// Returns what differs from the view, and the directories above it as they are.
+    pub(super) fn into_changes(self) -> Changes {
+        let mut found: BTreeMap<RelPath, u16> = BTreeMap::new();
+        for (path, origin) in &self.put {
+            // The root's own metadata is in no layer.
+            if path.is_root() || !self.differs(path) {
+                continue;
+            }
+            // Going up, stop at the first directory that is there already: so are all above it.
+            let mut above = path.parent();
+            while let Some(parent) = above.filter(|parent| !parent.is_root()) {
+                above = parent.parent();
+                match found.entry(parent) {
+                    Slot::Occupied(_) => break,
+                    Slot::Vacant(slot) => _ = slot.insert(0),
+                }
+            }
+            found.insert(path.clone(), *origin);
+        }
+        let upsert = |(path, origin): (RelPath, u16)| {
+            let entry =
+                self.tree.get(&path).expect("what was put, and what is above it, is in the tree").clone();
+            Change::Upsert { path, entry, origin }
+        };
+        Changes { list: found.into_iter().map(upsert).collect(), origins: self.origins }
+    }
+
+    fn differs(&self, path: &RelPath) -> bool {
+        let (old, new) = (self.view.get(path), self.tree.get(path));
+        // Link groups are numbered per instruction: a linked file is never what the view has.
+        let linked = matches!(new, Some(Entry { kind: Kind::File { link: Some(_), .. }, .. }));
+        linked || old != new
+    }
+}
