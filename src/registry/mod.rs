@@ -1,1 +1,123 @@
-//! The registry room.
+//! The registry room: images of remote registries (distribution-spec), read into the store.
+//!
+//! In: names, a platform, blobs that are wanted; what `registries.conf` and the credential files say. Out: an
+//! [`Image`](crate::image::Image) whose documents lie in the store, and blobs in the store.
+//!
+//! ```text
+//! name -> hosts: endpoints       pure: mirrors first, the registry last
+//!      -> credentials            what is presented to one endpoint
+//!      -> transport              one request, one answer; the only file that knows oci-client and tokio
+//!      -> retry                  pure: ask again, when, or not
+//!      -> resolve | fetch        documents | blobs, verified, into the store
+//! ```
+//!
+//! Rules:
+//! - Bytes enter the store only under the digest that was asked for.
+//! - https, except for this machine itself and for hosts that `registries.conf` marks insecure.
+//! - A mirror that fails in any way is passed over; the registry itself is asked last, and its answer is the
+//!   error that the user sees.
+//! - The surface is synchronous; the runtime is private. Nothing here may be called from a rayon worker.
+//!
+//! This room reads no environment variable and knows no home directory: paths are handed in. What RUN steps do on the
+//! network is none of its business.
+
+mod credentials;
+mod document;
+mod error;
+mod fetch;
+mod hosts;
+mod resolve;
+mod retry;
+mod transport;
+
+use std::fmt;
+
+pub use self::credentials::{Credential, Credentials};
+pub use self::error::{Error, Problem};
+pub use self::hosts::{Access, Endpoint, Hosts};
+pub use self::retry::Patience;
+
+use self::fetch::InFlight;
+use self::transport::Transport;
+use crate::store::Store;
+
+/// What the registry room needs to know.
+#[derive(Debug)]
+pub struct Config {
+    /// Where documents and blobs are kept.
+    pub store: Store,
+    /// Mirrors, insecure and blocked hosts.
+    pub hosts: Hosts,
+    /// What to present to which host.
+    pub credentials: Credentials,
+    /// How often to ask again.
+    pub patience: Patience,
+}
+
+impl Config {
+    /// Returns a configuration without mirrors and credentials.
+    pub fn new(store: Store) -> Self {
+        Self {
+            store,
+            hosts: Hosts::default(),
+            credentials: Credentials::default(),
+            patience: Patience::default(),
+        }
+    }
+}
+
+/// All registries, as one synchronous client that threads share.
+pub struct Registry {
+    store: Store,
+    hosts: Hosts,
+    patience: Patience,
+    transport: Transport,
+    in_flight: InFlight,
+}
+
+impl Registry {
+    /// Sets up the client; asks nobody yet.
+    ///
+    /// # Errors
+    /// If the runtime cannot be started.
+    pub fn new(config: Config) -> Result<Self, Error> {
+        let Config { store, hosts, credentials, patience } = config;
+        let transport = Transport::new(credentials)?;
+        Ok(Self { store, hosts, patience, transport, in_flight: InFlight::default() })
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").field("hosts", &self.hosts).finish_non_exhaustive()
+    }
+}
+
+/// Asks endpoints one after the other until one serves `what`.
+fn in_turn<T>(
+    endpoints: &[Endpoint],
+    what: &str,
+    mut ask: impl FnMut(&Endpoint) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let (last, mirrors) = endpoints.split_last().expect("a name has at least its own registry as endpoint");
+    let mut refusals = Vec::new();
+    for mirror in mirrors {
+        match ask(mirror) {
+            Err(error) if error.is_about_the_endpoint() => refusals.push(error.to_string()),
+            other => return other,
+        }
+    }
+    ask(last).map_err(|error| match (refusals.is_empty(), error.is_about_the_endpoint()) {
+        (false, true) => {
+            Error::Everywhere { what: what.to_owned(), mirrors: refusals.join("; "), last: Box::new(error) }
+        }
+        _ => error,
+    })
+}
+
+fn store_error(
+    digest: &crate::digest::Digest,
+    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> Error {
+    Error::Store { what: digest.to_string(), source: source.into() }
+}

@@ -1,0 +1,334 @@
+//! What can go wrong between kiln and a registry, and what a user can do about it.
+
+use std::path::PathBuf;
+
+use crate::digest::Digest;
+
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// How much of an error's body is kept: enough for a message, too little for a page.
+pub(super) const BODY_LIMIT: usize = 1024;
+
+/// A failure to read from a registry, or to read what says how.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The registry answered, and it was no.
+    #[error("{}", describe_status(*status, host, repository, reference, body))]
+    Status {
+        /// The HTTP status.
+        status: u16,
+        /// The registry.
+        host: String,
+        /// The repository in it.
+        repository: String,
+        /// The tag or digest that was asked for.
+        reference: String,
+        /// The beginning of the answer, printable.
+        body: String,
+    },
+    /// No answer, or a broken one.
+    #[error("{}", describe_network(*problem, host))]
+    Network {
+        /// The registry.
+        host: String,
+        /// What kind of failure.
+        problem: Problem,
+        /// What the transport says.
+        #[source]
+        source: Cause,
+    },
+    /// The bytes are not those that the digest names.
+    #[error(
+        "{host} sent wrong bytes for {digest} of {repository}: {actual}; the registry or something before it is damaged"
+    )]
+    Mismatch {
+        /// The registry.
+        host: String,
+        /// The repository in it.
+        repository: String,
+        /// What was asked for.
+        digest: Digest,
+        /// What came: another digest or another size.
+        actual: String,
+    },
+    /// The registry's answer does not follow the specification.
+    #[error("{host} answered for {repository} with something that is no image: {reason}")]
+    Protocol {
+        /// The registry.
+        host: String,
+        /// The repository in it.
+        repository: String,
+        /// What is wrong with the answer.
+        reason: String,
+    },
+    /// The image exists, but not for this platform.
+    #[error("{reference} has no image for {platform}; it has {available}")]
+    NoPlatform {
+        /// The image's name.
+        reference: String,
+        /// The platform asked for.
+        platform: String,
+        /// The platforms that it has.
+        available: String,
+    },
+    /// `registries.conf` forbids the registry.
+    #[error("{reference} is blocked by the entry for `{prefix}` in registries.conf")]
+    Blocked {
+        /// The image's name.
+        reference: String,
+        /// The entry's prefix.
+        prefix: String,
+    },
+    /// Neither the registry nor a mirror has it; the source is the registry's own answer.
+    #[error("no mirror served {what} either ({mirrors})")]
+    Everywhere {
+        /// What was asked for.
+        what: String,
+        /// The mirrors' answers in one line.
+        mirrors: String,
+        /// The last one's answer.
+        #[source]
+        last: Box<Error>,
+    },
+    /// A configuration file cannot be understood.
+    #[error("{path}{}: {reason}", line.map(|line| format!(":{line}")).unwrap_or_default(), path = path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// The 1-based line, where known.
+        line: Option<usize>,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A credential helper failed.
+    #[error("the credential helper `{program}` failed for {host}: {reason}")]
+    Helper {
+        /// The program's name.
+        program: String,
+        /// The registry.
+        host: String,
+        /// What it said.
+        reason: String,
+    },
+    /// Only an identity token is stored for the host.
+    #[error(
+        "config.json holds only an identity token for {host}, which kiln cannot exchange; store a user name and a password or access token instead"
+    )]
+    IdentityToken {
+        /// The registry.
+        host: String,
+    },
+    /// The transport could not be set up.
+    #[error("cannot set up the registry client")]
+    Setup(#[source] Cause),
+    /// The store refused.
+    #[error("cannot keep {what}")]
+    Store {
+        /// A digest, or what else was to be kept.
+        what: String,
+        /// What the store says.
+        #[source]
+        source: Cause,
+    },
+    /// Another download failed first.
+    #[error("the download was given up because another one failed")]
+    Cancelled,
+}
+
+/// Why there was no usable answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Problem {
+    /// Nothing listens there.
+    Refused,
+    /// The name has no address.
+    UnknownHost,
+    /// The certificate is from an authority that this machine does not know, or not valid for the host.
+    Certificate,
+    /// The other side does not speak TLS.
+    NotTls,
+    /// It took too long.
+    Timeout,
+    /// The connection broke.
+    Broken,
+}
+
+impl Error {
+    /// Tells whether the same request may succeed a little later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504),
+            Self::Network { problem, .. } => matches!(problem, Problem::Timeout | Problem::Broken),
+            _ => false,
+        }
+    }
+
+    /// Returns the HTTP status, if the registry answered with one.
+    pub const fn status(&self) -> Option<u16> {
+        match self {
+            Self::Status { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// Tells whether asking another endpoint makes sense; a full disk here is full for all of them.
+    pub(super) const fn is_about_the_endpoint(&self) -> bool {
+        matches!(
+            self,
+            Self::Status { .. }
+                | Self::Network { .. }
+                | Self::Mismatch { .. }
+                | Self::Protocol { .. }
+                | Self::Helper { .. }
+                | Self::IdentityToken { .. }
+        )
+    }
+}
+
+impl Problem {
+    /// Finds the kind of a failure in what the transport and its causes say.
+    ///
+    /// The transport's error types are private to it, so after [`std::io::ErrorKind`] the texts decide.
+    pub(super) fn of(error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut texts = String::new();
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(io) = error.downcast_ref::<std::io::Error>() {
+                match io.kind() {
+                    std::io::ErrorKind::ConnectionRefused => return Self::Refused,
+                    std::io::ErrorKind::TimedOut => return Self::Timeout,
+                    _ => {}
+                }
+            }
+            texts.push_str(&error.to_string().to_ascii_lowercase());
+            texts.push('\n');
+            next = error.source();
+        }
+        let says = |needles: &[&str]| needles.iter().any(|needle| texts.contains(needle));
+        if says(&["certificate", "unknownissuer"]) {
+            Self::Certificate
+        } else if says(&["dns error", "failed to lookup", "name or service not known"]) {
+            Self::UnknownHost
+        } else if says(&["received corrupt message", "invalidcontenttype"]) {
+            Self::NotTls
+        } else if says(&["timed out", "timeout"]) {
+            Self::Timeout
+        } else {
+            Self::Broken
+        }
+    }
+}
+
+/// Makes the beginning of an answer printable on one line.
+pub(super) fn excerpt(body: &str) -> String {
+    let mut text = String::new();
+    for word in body.split_whitespace() {
+        if !text.is_empty() {
+            text.push(' ');
+        }
+        text.extend(word.chars().filter(|letter| !letter.is_control()));
+        if text.len() > BODY_LIMIT {
+            let end = (0..=BODY_LIMIT).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+            text.truncate(end);
+            text.push('…');
+            break;
+        }
+    }
+    text
+}
+
+fn describe_status(status: u16, host: &str, repository: &str, reference: &str, body: &str) -> String {
+    let separator = if reference.starts_with("sha256:") { '@' } else { ':' };
+    let name = format!("{repository}{separator}{reference}");
+    let mut text = match status {
+        401 | 403 => format!(
+            "{host} refuses access to {name} ({status}): the repository is private or does not exist; check the name, or store credentials for {host} in config.json with a login command"
+        ),
+        404 => format!("{host} has no {name} ({status}): check the name and the tag"),
+        429 => format!(
+            "{host} answers {status} to the request for {name}: too many requests; wait, log in, or name a mirror in registries.conf"
+        ),
+        _ => format!("{host} answers {status} to the request for {name}"),
+    };
+    if !body.is_empty() {
+        text.push_str(": ");
+        text.push_str(body);
+    }
+    text
+}
+
+fn describe_network(problem: Problem, host: &str) -> String {
+    match problem {
+        Problem::Refused => {
+            format!("nothing listens at {host}: connection refused; is the registry running?")
+        }
+        Problem::UnknownHost => {
+            format!("the host {host} has no address: check the name and the network's DNS")
+        }
+        Problem::Certificate => format!(
+            "the certificate of {host} is not trusted: add its authority to this machine's certificates, or set `insecure = true` for it in registries.conf"
+        ),
+        Problem::NotTls => format!(
+            "{host} does not speak TLS: if it serves plain http, set `insecure = true` for it in registries.conf"
+        ),
+        Problem::Timeout => format!("{host} did not answer in time"),
+        Problem::Broken => format!("the connection to {host} broke"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(status: u16) -> Error {
+        Error::Status {
+            status,
+            host: "h".into(),
+            repository: "r".into(),
+            reference: "t".into(),
+            body: String::new(),
+        }
+    }
+
+    #[test]
+    fn what_may_pass_by_itself_is_transient() {
+        for (code, transient) in
+            [(401, false), (403, false), (404, false), (408, true), (429, true), (500, true), (503, true)]
+        {
+            assert_eq!(status(code).is_transient(), transient, "{code}");
+        }
+        let network =
+            |problem| Error::Network { host: "h".into(), problem, source: Box::from("x") }.is_transient();
+        assert!(network(Problem::Timeout) && network(Problem::Broken));
+        assert!(!network(Problem::Refused) && !network(Problem::Certificate));
+    }
+
+    #[test]
+    fn the_kind_is_found_below_wrappers() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("error sending request")]
+        struct Wrapper(#[source] std::io::Error);
+        for (kind, text, problem) in [
+            (std::io::ErrorKind::ConnectionRefused, "x", Problem::Refused),
+            (std::io::ErrorKind::Other, "invalid peer certificate: UnknownIssuer", Problem::Certificate),
+            (std::io::ErrorKind::Other, "dns error", Problem::UnknownHost),
+            (std::io::ErrorKind::ConnectionReset, "reset by peer", Problem::Broken),
+        ] {
+            assert_eq!(Problem::of(&Wrapper(std::io::Error::new(kind, text))), problem, "{text}");
+        }
+    }
+
+    #[test]
+    fn bodies_are_cut_and_printable() {
+        assert_eq!(excerpt("a\n  b\u{7}"), "a b");
+        assert!(excerpt(&"é ".repeat(BODY_LIMIT)).len() <= BODY_LIMIT + '…'.len_utf8());
+        assert!(excerpt(&"x".repeat(BODY_LIMIT * 2)).len() <= BODY_LIMIT + '…'.len_utf8());
+    }
+
+    #[test]
+    fn messages_say_what_to_try() {
+        for (code, advice) in [(404, "check the name"), (401, "config.json"), (429, "mirror")] {
+            assert!(status(code).to_string().contains(advice), "{code}");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Blobs into the store: several at a time, each verified, resumed when the connection breaks.
+//!
+//! Each download has a thread of its own, which reads from the transport and writes to the store; nothing is
+//! shared between two downloads but the list of what is to be done. A blob that is being fetched already,
+//! by whomever in this process, is waited for.
+
+use std::collections::{HashSet, VecDeque};
+use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::error::Error;
+use super::hosts::Endpoint;
+use super::{Registry, in_turn, store_error};
+use crate::digest::Digest;
+use crate::image::Blob;
+use crate::reference::Reference;
+use crate::store;
+
+/// More connections make a registry's share no larger, and small layers do not wait long for a large one.
+const PARALLEL: usize = 4;
+
+/// The blobs that this process is fetching now.
+#[derive(Default)]
+pub(super) struct InFlight {
+    digests: Mutex<HashSet<Digest>>,
+    landed: Condvar,
+}
+
+/// The right to fetch one blob; whoever waits for it goes on when this is dropped.
+struct Claim<'f> {
+    flights: &'f InFlight,
+    digest: Digest,
+}
+
+impl InFlight {
+    /// Waits until nobody else fetches the blob, and claims it.
+    fn claim(&self, digest: Digest) -> Claim<'_> {
+        let mut digests = lock(&self.digests);
+        while !digests.insert(digest) {
+            digests = self.landed.wait(digests).unwrap_or_else(PoisonError::into_inner);
+        }
+        Claim { flights: self, digest }
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        lock(&self.flights.digests).remove(&self.digest);
+        self.flights.landed.notify_all();
+    }
+}
+
+/// The state of one call of [`Registry::fetch`].
+struct Job<'j> {
+    endpoints: Vec<Endpoint>,
+    name: String,
+    progress: &'j (dyn Fn(u64, u64) + Sync),
+    total: u64,
+    done: AtomicU64,
+    stopped: AtomicBool,
+}
+
+impl Registry {
+    /// Fetches blobs of the repository of `from` that the store lacks.
+    ///
+    /// `progress` is called from several threads with the bytes that are there and the bytes that there will
+    /// be; what the store has already counts as there.
+    ///
+    /// # Errors
+    /// The first failure; the other downloads are then given up.
+    pub fn fetch(
+        &self,
+        from: &Reference,
+        blobs: &[Blob],
+        progress: &(dyn Fn(u64, u64) + Sync),
+    ) -> Result<(), Error> {
+        let mut seen = HashSet::new();
+        let queue: VecDeque<&Blob> = blobs.iter().filter(|blob| seen.insert(blob.digest)).collect();
+        let job = Job {
+            endpoints: self.hosts.endpoints(from)?,
+            name: from.name(),
+            progress,
+            total: queue.iter().map(|blob| blob.size).sum(),
+            done: AtomicU64::new(0),
+            stopped: AtomicBool::new(false),
+        };
+        let threads = PARALLEL.min(queue.len());
+        let (queue, first_error) = (Mutex::new(queue), Mutex::new(None));
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    while let Some(blob) = job.next(&queue) {
+                        if let Err(error) = self.fetch_one(&job, blob) {
+                            // In this order, so that no `Cancelled` gets in before its reason.
+                            lock(&first_error).get_or_insert(error);
+                            job.stopped.store(true, Ordering::Relaxed);
+                        }
+                    }
+                });
+            }
+        });
+        first_error.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+    }
+
+    fn fetch_one(&self, job: &Job<'_>, blob: &Blob) -> Result<(), Error> {
+        let _claim = self.in_flight.claim(blob.digest);
+        if self.store.contains(blob) {
+            job.advance(blob.size);
+            return Ok(());
+        }
+        let mut counted = 0;
+        let what = format!("{}@{}", job.name, blob.digest);
+        in_turn(&job.endpoints, &what, |endpoint| {
+            self.download(endpoint, blob, &mut |written| {
+                if job.stopped.load(Ordering::Relaxed) {
+                    return Err(Error::Cancelled);
+                }
+                // A download that began anew has to pass what was counted before.
+                if written > counted {
+                    job.advance(written - counted);
+                    counted = written;
+                }
+                Ok(())
+            })
+        })
+    }
+
+    /// Reads one blob from one endpoint into the store; `written` hears how much of it is there.
+    pub(super) fn download(
+        &self,
+        endpoint: &Endpoint,
+        blob: &Blob,
+        written: &mut dyn FnMut(u64) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut writer = None;
+        let mut resumed = false;
+        let result = self.patience.ask(|| self.receive(endpoint, blob, &mut writer, &mut resumed, written));
+        match result.and_then(|()| self.commit(endpoint, blob, writer.take())) {
+            // Two halves of which one was bad: the whole once more, in one piece.
+            Err(Error::Mismatch { .. }) if resumed => {
+                let mut writer = None;
+                self.receive(endpoint, blob, &mut writer, &mut resumed, written)?;
+                self.commit(endpoint, blob, writer)
+            }
+            other => other,
+        }
+    }
+
+    /// Continues a download where `writer` ends; leaves in it what came, whatever happens.
+    fn receive(
+        &self,
+        endpoint: &Endpoint,
+        blob: &Blob,
+        writer: &mut Option<store::BlobWriter>,
+        resumed: &mut bool,
+        written: &mut dyn FnMut(u64) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let kept = |error: std::io::Error| store_error(&blob.digest, error);
+        if writer.as_ref().is_some_and(|writer| writer.size() == blob.size) {
+            return Ok(());
+        }
+        let begin = || self.store.writer().map_err(|error| store_error(&blob.digest, error));
+        let mut download =
+            self.transport.blob(endpoint, blob.digest, writer.as_ref().map_or(0, store::BlobWriter::size))?;
+        let sink = match writer {
+            Some(begun) if begun.size() == download.offset => {
+                *resumed |= download.offset > 0;
+                begun
+            }
+            stale => stale.insert(begin()?),
+        };
+        while let Some(piece) = download.next() {
+            let piece = piece?;
+            sink.write_all(piece.as_ref()).map_err(kept)?;
+            if sink.size() > blob.size {
+                break;
+            }
+            written(sink.size())?;
+        }
+        sink.flush().map_err(kept)
+    }
+
+    fn commit(
+        &self,
+        endpoint: &Endpoint,
+        blob: &Blob,
+        writer: Option<store::BlobWriter>,
+    ) -> Result<(), Error> {
+        let writer = writer.expect("a finished download has a writer");
+        writer.commit_as(blob).map_err(|error| match error {
+            store::Error::Mismatch { actual, actual_size, .. } => Error::Mismatch {
+                host: endpoint.host.clone(),
+                repository: endpoint.repository.clone(),
+                digest: blob.digest,
+                actual: format!("{actual}, {actual_size} bytes or more of {}", blob.size),
+            },
+            other => store_error(&blob.digest, other),
+        })
+    }
+}
+
+impl Job<'_> {
+    fn next<'b>(&self, queue: &Mutex<VecDeque<&'b Blob>>) -> Option<&'b Blob> {
+        if self.stopped.load(Ordering::Relaxed) { None } else { lock(queue).pop_front() }
+    }
+
+    fn advance(&self, bytes: u64) {
+        let done = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        (self.progress)(done, self.total);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,413 @@
+//! Where an image can be had: `registries.conf` (containers-registries.conf(5), version 2) as a pure function.
+//!
+//! In: the files' texts and an image's name. Out: endpoints in the order in which they are to be asked:
+//! mirrors first, the registry itself last. The longest matching prefix decides; `*.example.com` matches the
+//! subdomains of `example.com`.
+//!
+//! Not here: `unqualified-search-registries` and short-name aliases. kiln completes names as docker does
+//! (`busybox` is `docker.io/library/busybox`), so that a Dockerfile means the same on every machine.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::error::Error;
+use crate::reference::Reference;
+
+/// The entries of all `registries.conf` files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hosts {
+    entries: Vec<Entry>,
+}
+
+/// One place to ask for an image.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// The host, with a port if there is one.
+    pub host: String,
+    /// The repository there.
+    pub repository: String,
+    /// How to speak to the host.
+    pub access: Access,
+}
+
+/// How far a host is trusted and how it is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// TLS with a verified certificate.
+    Https,
+    /// TLS with any certificate: for hosts marked insecure.
+    HttpsUnverified,
+    /// No TLS: for this machine itself and, second, for hosts marked insecure.
+    Http,
+}
+
+/// Which requests a mirror takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum PullFromMirror {
+    #[default]
+    All,
+    DigestOnly,
+    TagOnly,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Entry {
+    prefix: String,
+    location: String,
+    insecure: bool,
+    blocked: bool,
+    mirrors: Vec<Mirror>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Mirror {
+    location: String,
+    insecure: bool,
+    takes: PullFromMirror,
+}
+
+#[derive(Deserialize)]
+struct File {
+    #[serde(default)]
+    registry: Vec<RegistryTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct RegistryTable {
+    #[serde(default)]
+    prefix: String,
+    #[serde(default)]
+    location: String,
+    #[serde(default)]
+    insecure: bool,
+    #[serde(default)]
+    blocked: bool,
+    #[serde(default)]
+    mirror_by_digest_only: bool,
+    #[serde(default)]
+    mirror: Vec<MirrorTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct MirrorTable {
+    location: String,
+    #[serde(default)]
+    insecure: bool,
+    #[serde(default)]
+    pull_from_mirror: Option<PullFromMirror>,
+}
+
+impl Hosts {
+    /// Reads files, and of directories the files that end in `.conf`, by name.
+    ///
+    /// An entry replaces an earlier one of the same prefix, so drop-in directories come last.
+    ///
+    /// # Errors
+    /// If a path cannot be read, or does not hold what it should: with file and line.
+    pub fn load(paths: &[PathBuf]) -> Result<Self, Error> {
+        let unreadable = |path: &Path, error: &std::io::Error| Error::Config {
+            path: path.to_owned(),
+            line: None,
+            reason: error.to_string(),
+        };
+        let mut hosts = Self::default();
+        for path in paths {
+            let mut files = vec![path.clone()];
+            if path.is_dir() {
+                files = fs_err::read_dir(path)
+                    .and_then(|entries| {
+                        entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, std::io::Error>>()
+                    })
+                    .map_err(|error| unreadable(path, &error))?;
+                files.retain(|file| file.extension().is_some_and(|extension| extension == "conf"));
+                files.sort();
+            }
+            for file in files {
+                let text = fs_err::read_to_string(&file).map_err(|error| unreadable(&file, &error))?;
+                hosts.add(&file, &text)?;
+            }
+        }
+        Ok(hosts)
+    }
+
+    /// Adds the entries of one file's text; `path` is for messages.
+    ///
+    /// # Errors
+    /// If the text is not TOML or an entry is not usable.
+    pub fn add(&mut self, path: &Path, text: &str) -> Result<(), Error> {
+        let invalid = |span: Option<std::ops::Range<usize>>, reason: String| Error::Config {
+            path: path.to_owned(),
+            line: span.map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1),
+            reason,
+        };
+        let file: File =
+            toml::from_str(text).map_err(|error| invalid(error.span(), error.message().to_owned()))?;
+        for table in file.registry {
+            let entry = Entry::from_table(table).map_err(|reason| invalid(None, reason))?;
+            self.entries.retain(|earlier| earlier.prefix != entry.prefix);
+            self.entries.push(entry);
+        }
+        Ok(())
+    }
+
+    /// Returns where to ask for `reference`, first the mirrors in their order, last the registry itself.
+    ///
+    /// # Errors
+    /// If the entry for it is blocked.
+    pub fn endpoints(&self, reference: &Reference) -> Result<Vec<Endpoint>, Error> {
+        let name = reference.name();
+        let best = self
+            .entries
+            .iter()
+            .filter_map(|entry| Some((entry, matched_length(&entry.prefix, &name)?)))
+            .max_by_key(|(entry, _)| entry.prefix.len());
+        let Some((entry, matched)) = best else {
+            return Ok(at(&name, false));
+        };
+        if entry.blocked {
+            return Err(Error::Blocked { reference: reference.to_string(), prefix: entry.prefix.clone() });
+        }
+        let rest = &name[matched..];
+        let pinned = reference.digest.is_some();
+        let mut endpoints = Vec::new();
+        for mirror in entry.mirrors.iter().filter(|mirror| mirror.takes.takes(pinned)) {
+            endpoints.extend(at(&format!("{}{rest}", mirror.location), mirror.insecure));
+        }
+        let own = if entry.location.is_empty() { name.clone() } else { format!("{}{rest}", entry.location) };
+        endpoints.extend(at(&own, entry.insecure));
+        Ok(endpoints)
+    }
+}
+
+impl PullFromMirror {
+    const fn takes(self, pinned: bool) -> bool {
+        match self {
+            Self::All => true,
+            Self::DigestOnly => pinned,
+            Self::TagOnly => !pinned,
+        }
+    }
+}
+
+impl Entry {
+    fn from_table(table: RegistryTable) -> Result<Self, String> {
+        let location = clean_location(&table.location)?;
+        let prefix = if table.prefix.is_empty() { location.clone() } else { clean_location(&table.prefix)? };
+        if prefix.is_empty() {
+            return Err("a [[registry]] needs `prefix` or `location`".into());
+        }
+        if prefix.trim_start_matches("*.").contains('*') {
+            return Err(format!("`{prefix}`: a wildcard stands only at the beginning, as `*.example.com`"));
+        }
+        if location.starts_with('*') {
+            return Err(format!("`{location}`: a location is a host, not a wildcard"));
+        }
+        let default =
+            if table.mirror_by_digest_only { PullFromMirror::DigestOnly } else { PullFromMirror::All };
+        let mirrors = table
+            .mirror
+            .into_iter()
+            .map(|mirror| {
+                let location = clean_location(&mirror.location)?;
+                if location.is_empty() {
+                    return Err(format!("a mirror of `{prefix}` has no location"));
+                }
+                let takes = mirror.pull_from_mirror.unwrap_or(default);
+                Ok(Mirror { location, insecure: mirror.insecure, takes })
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self { prefix, location, insecure: table.insecure, blocked: table.blocked, mirrors })
+    }
+}
+
+fn clean_location(text: &str) -> Result<String, String> {
+    if text.contains("://") {
+        return Err(format!("`{text}`: write the host without a scheme"));
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+/// Returns how many bytes of `name` the prefix covers: whole components, or a host's subdomains.
+fn matched_length(prefix: &str, name: &str) -> Option<usize> {
+    if let Some(suffix) = prefix.strip_prefix('*') {
+        let host_end = name.find('/').unwrap_or(name.len());
+        let (domain, path) = suffix.split_at(suffix.find('/').unwrap_or(suffix.len()));
+        let ends = name[..host_end].strip_suffix(domain).is_some_and(|subdomain| !subdomain.is_empty());
+        let rest = name[host_end..].strip_prefix(path)?;
+        return (ends && (rest.is_empty() || rest.starts_with('/'))).then_some(host_end + path.len());
+    }
+    let rest = name.strip_prefix(prefix)?;
+    (rest.is_empty() || rest.starts_with(['/', ':'])).then_some(prefix.len())
+}
+
+/// The ways to speak to `host/repository`: one, or for an insecure host unverified TLS and then none.
+fn at(name: &str, insecure: bool) -> Vec<Endpoint> {
+    let (host, repository) = name.split_once('/').unwrap_or((name, ""));
+    let ways: &[Access] = match (is_loopback(host), insecure) {
+        (true, _) => &[Access::Http],
+        (false, true) => &[Access::HttpsUnverified, Access::Http],
+        (false, false) => &[Access::Https],
+    };
+    ways.iter()
+        .map(|access| Endpoint { host: host.to_owned(), repository: repository.to_owned(), access: *access })
+        .collect()
+}
+
+/// Tells whether the host is this machine by its name alone; nothing is resolved.
+fn is_loopback(host: &str) -> bool {
+    if let Some(bracketed) = host.strip_prefix('[') {
+        return bracketed.split_once(']').is_some_and(|(address, _)| address == "::1");
+    }
+    let name = host.split_once(':').map_or(host, |(name, _port)| name);
+    name == "localhost"
+        || name.ends_with(".localhost")
+        || name.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIG: &str = r#"
+unqualified-search-registries = ["ignored.example"]
+some-future-key = 1
+
+[[registry]]
+prefix = "docker.io"
+location = "docker.io"
+[[registry.mirror]]
+location = "localhost:5000"
+[[registry.mirror]]
+location = "mirror.example.com/hub"
+insecure = true
+
+[[registry]]
+prefix = "docker.io/library/pinned"
+location = "other.example/p"
+[[registry.mirror]]
+location = "digests.example/p"
+pull-from-mirror = "digest-only"
+[[registry.mirror]]
+location = "tags.example/p"
+pull-from-mirror = "tag-only"
+
+[[registry]]
+prefix = "*.wild.example"
+[[registry.mirror]]
+location = "cache.example/wild"
+
+[[registry]]
+prefix = "*.moved.example"
+location = "new.example"
+
+[[registry]]
+location = "lan.example:8080"
+insecure = true
+
+[[registry]]
+prefix = "evil.example/x"
+blocked = true
+"#;
+
+    fn show(endpoints: &[Endpoint]) -> Vec<String> {
+        let scheme = |access| match access {
+            Access::Https => "https",
+            Access::HttpsUnverified => "https?",
+            Access::Http => "http",
+        };
+        endpoints.iter().map(|e| format!("{}://{} {}", scheme(e.access), e.host, e.repository)).collect()
+    }
+
+    #[test]
+    fn endpoints_follow_the_longest_prefix() {
+        let mut hosts = Hosts::default();
+        hosts.add(Path::new("registries.conf"), CONFIG).unwrap();
+        let digest = crate::digest::Digest::of("x");
+        let pinned = format!("pinned@{digest}");
+        for (name, expected) in [
+            (
+                "busybox",
+                &[
+                    "http://localhost:5000 library/busybox",
+                    "https?://mirror.example.com hub/library/busybox",
+                    "http://mirror.example.com hub/library/busybox",
+                    "https://docker.io library/busybox",
+                ][..],
+            ),
+            ("pinned:1", &["https://tags.example p", "https://other.example p"]),
+            (&pinned, &["https://digests.example p", "https://other.example p"]),
+            ("a.b.wild.example/r", &["https://cache.example wild/r", "https://a.b.wild.example r"]),
+            ("wild.example/r", &["https://wild.example r"]),
+            ("notwild.example/r", &["https://notwild.example r"]),
+            ("a.moved.example/x/y", &["https://new.example x/y"]),
+            ("lan.example:8080/r", &["https?://lan.example:8080 r", "http://lan.example:8080 r"]),
+            ("lan.example/r", &["https://lan.example r"]),
+            ("evil.example/xy", &["https://evil.example xy"]),
+            ("ghcr.io/o/r", &["https://ghcr.io o/r"]),
+        ] {
+            let endpoints = hosts.endpoints(&name.parse().unwrap()).unwrap();
+            assert_eq!(show(&endpoints), expected, "{name}");
+        }
+        assert!(matches!(
+            hosts.endpoints(&"evil.example/x/y".parse().unwrap()),
+            Err(Error::Blocked { prefix, .. }) if prefix == "evil.example/x"
+        ));
+    }
+
+    #[test]
+    fn only_this_machine_is_spoken_to_without_tls() {
+        for (host, plain) in [
+            ("localhost", true),
+            ("localhost:5000", true),
+            ("a.localhost:1", true),
+            ("127.0.0.1:5000", true),
+            ("127.9.9.9", true),
+            ("[::1]:5000", true),
+            ("128.0.0.1", false),
+            ("localhost.example.com", false),
+            ("127.0.0.1.example.com", false),
+            ("[::2]:5000", false),
+        ] {
+            assert_eq!(is_loopback(host), plain, "{host}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_reported_with_their_line() {
+        for (text, line, reason) in [
+            ("a = 1\n[[registry]\n", Some(2), ""),
+            ("[[registry]]\nprefix = 3\n", Some(2), "string"),
+            ("[[registry]]\n[[registry.mirror]]\nlocation = \"m\"", None, "prefix"),
+            ("[[registry]]\nlocation = \"https://x\"", None, "scheme"),
+            ("[[registry]]\nprefix = \"a*b\"", None, "wildcard"),
+        ] {
+            match Hosts::default().add(Path::new("f"), text) {
+                Err(Error::Config { line: found, reason: said, .. }) => {
+                    assert_eq!(found, line, "{text}");
+                    assert!(said.contains(reason), "{text}: {said}");
+                }
+                other => panic!("{text}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_drop_in_replaces_the_entry_of_its_prefix() {
+        let folder = tempfile::tempdir().unwrap();
+        let main = folder.path().join("registries.conf");
+        let drop_ins = folder.path().join("registries.conf.d");
+        fs_err::create_dir(&drop_ins).unwrap();
+        fs_err::write(&main, "[[registry]]\nprefix='a.example'\nlocation='one.example'").unwrap();
+        fs_err::write(drop_ins.join("1.conf"), "[[registry]]\nprefix='a.example'\nlocation='two.example'")
+            .unwrap();
+        fs_err::write(drop_ins.join("2.txt"), "not toml").unwrap();
+        let hosts = Hosts::load(&[main, drop_ins]).unwrap();
+        let endpoints = hosts.endpoints(&"a.example/r".parse().unwrap()).unwrap();
+        assert_eq!(show(&endpoints), ["https://two.example r"]);
+        assert!(Hosts::load(&[folder.path().join("missing")]).is_err());
+    }
+}

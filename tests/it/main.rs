@@ -1,0 +1,6 @@
+//! kiln as a library, with real parts around it.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod pull;
