@@ -5,7 +5,7 @@ mod cli;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // A step's process is this program again: it must become the command before anything else happens.
+    // A step's process is this program again: it must become the command before there is a second thread.
     kiln::sandbox::child_main();
     cli::run()
 }

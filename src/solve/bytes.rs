@@ -1,7 +1,7 @@
 //! Where the bytes of a snapshot's files lie, and getting hold of them: directories first, blobs if need be.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Read, Write as _};
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use super::inputs::Chosen;
 use super::{Snapshot, Workshop};
 use crate::digest::{DiffId, Hasher};
 use crate::image::Blob;
-use crate::layer::{self, Sink, index};
+use crate::layer::{self, Item, Sink, index};
 use crate::path::RelPath;
 use crate::reference::Reference;
 use crate::store::Scratch;
-use crate::tree::{Bytes, Change, Changes, Entry, Kind, Tree};
+use crate::tree::{Bytes, Change, Changes, Entry, Kind, LinkGroup, Tree};
 
 /// A place that holds files of a tree at their paths in the tree.
 pub(super) struct Located {
@@ -130,22 +130,56 @@ fn gather(
             Ok(())
         });
     }
-    let mut picker = Picker { wanted: paths, destination: destination.to_owned(), current: None };
+    let mut picker = Picker { wanted: with_links(paths, &changes), destination: destination.to_owned() };
     read_blob(holder, workshop, &mut picker)?;
     Ok(())
+}
+
+/// Adds the other names of files that are hard links: a layer has the bytes under one of them only.
+fn with_links(mut paths: BTreeSet<RelPath>, changes: &Changes) -> BTreeSet<RelPath> {
+    let group = |entry: &Entry| match entry.kind {
+        Kind::File { link, .. } => link,
+        Kind::Directory | Kind::Symlink { .. } | Kind::CharDevice { .. } | Kind::BlockDevice { .. } | Kind::Fifo => None,
+    };
+    let groups: BTreeSet<LinkGroup> =
+        paths.iter().filter_map(|path| group(find(changes, path)?.0)).collect();
+    paths.extend(changes.list.iter().filter_map(|change| match change {
+        Change::Upsert { path, entry, .. } => groups.contains(&group(entry)?).then(|| path.clone()),
+        Change::Whiteout { .. } | Change::Opaque { .. } => None,
+    }));
+    paths
 }
 
 /// Writes wanted files of a layer below a directory as they come by.
 struct Picker {
     wanted: BTreeSet<RelPath>,
     destination: PathBuf,
-    current: Option<fs_err::File>,
 }
 
 impl Sink for Picker {
-    fn entry(&mut self, path: &RelPath, entry: &Entry) -> std::io::Result<()> {
-        let _ = (path, entry);
-        Ok(())
+    fn take(&mut self, path: &RelPath, item: Item<'_>) -> io::Result<()> {
+        if !self.wanted.contains(path) {
+            return Ok(());
+        }
+        match item {
+            Item::File { content, .. } => self.write(path, content),
+            Item::Link { target } => fs_err::hard_link(self.place(target), self.place(path)),
+            Item::Entry { .. } | Item::Whiteout | Item::Opaque => Ok(()),
+        }
+    }
+}
+
+impl Picker {
+    fn place(&self, path: &RelPath) -> PathBuf {
+        self.destination.join(path.as_path())
+    }
+
+    fn write(&self, path: &RelPath, content: &mut dyn Read) -> io::Result<()> {
+        let place = self.place(path);
+        if let Some(parent) = place.parent() {
+            fs_err::create_dir_all(parent)?;
+        }
+        io::copy(content, &mut fs_err::File::create(place)?).map(drop)
     }
 }
 
@@ -177,7 +211,7 @@ pub(super) fn fetch<'a>(
 
 /// Reads a packed layer once to know what it changed, and keeps that beside it.
 pub(super) fn read_layer(snapshot: &Snapshot, workshop: &Workshop<'_>) -> Result<Arc<Changes>, Cause> {
-    let changes = read_blob(snapshot, workshop, &mut layer::Nowhere)?;
+    let changes = read_blob(snapshot, workshop, &mut layer::Discard)?;
     keep_changes(snapshot, changes, workshop)
 }
 

@@ -44,7 +44,7 @@ pub(super) fn copy(
         chosen.push(match source {
             Source::Inline { .. } => None,
             Source::Path { input, path } => Some(match (&definition.chosen[index], input) {
-                (Some(chosen), _) => of_context(chosen, workshop),
+                (Some(chosen), _) => (chosen.clone(), chosen.bytes.clone().expect("files of a context lie in it")),
                 (None, Input::Step(id)) => {
                     let snapshot = inputs.source(*id);
                     let chosen = choose_of_step(snapshot, path, copy.parents, &copy.excludes, workshop)?;
@@ -89,11 +89,6 @@ pub(super) fn copy(
     warnings.extend(placed.warnings);
     tell(workshop, span, &warnings);
     Ok(Snapshot::made(inputs.parent.clone(), placed.changes, workshop.now).keeping(scratches))
-}
-
-fn of_context(chosen: &Arc<Chosen>, _workshop: &Workshop<'_>) -> (Arc<Chosen>, Bytes) {
-    let directory = chosen.directory.clone().expect("files of a context lie in its directory");
-    (chosen.clone(), Bytes::Directory(Arc::new(directory)))
 }
 
 /// Does a WORKDIR.

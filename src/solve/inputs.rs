@@ -7,27 +7,29 @@ use std::sync::{Arc, OnceLock};
 use super::error::Cause;
 use super::{Snapshot, Workshop};
 use crate::cache::KeyBuilder;
-use crate::context::{Directory, IgnoreFile};
+use crate::context::Directory;
 use crate::digest::Digest;
 use crate::path::RelPath;
-use crate::place::{self, Match, SelectOptions, Selection, View, select};
-use crate::tree::{Kind, Tree};
+use crate::place::{self, Match, SelectOptions, Selection, select};
+use crate::pattern::Ignore;
+use crate::tree::{Bytes, Kind, Tree};
 
-/// A directory that steps may read, opened when the first one does.
-pub struct ContextDirectory {
-    /// The directory.
+/// A directory that steps may read.
+#[derive(Debug)]
+pub struct Context {
+    /// The directory, absolute.
     pub path: PathBuf,
     /// What is left out of it.
-    pub ignore: Option<IgnoreFile>,
-    opened: OnceLock<Directory>,
+    pub ignore: Ignore,
+    /// What the user calls the file that says so.
+    pub ignore_file: String,
+    /// Where the digests of its files are remembered.
+    pub stat_cache: PathBuf,
 }
 
-/// The build contexts of a build: the main one under `None`.
-pub struct Contexts {
-    directories: BTreeMap<Option<String>, ContextDirectory>,
-    /// Where stat caches are kept.
-    stat_caches: PathBuf,
-}
+/// The build contexts of a build, each listed when the first step reads it.
+#[derive(Debug, Default)]
+pub struct Contexts(BTreeMap<Option<String>, (Context, OnceLock<Directory>)>);
 
 /// What one source selects.
 pub(super) struct Chosen {
@@ -37,36 +39,28 @@ pub(super) struct Chosen {
     pub(super) tree: Tree,
     /// The digest of everything selected, by content.
     pub(super) digest: Digest,
-    /// The directory that holds the files, for those of a context.
-    pub(super) directory: Option<PathBuf>,
+    /// Where the files lie, for those of a context.
+    pub(super) bytes: Option<Bytes>,
 }
 
 impl Contexts {
-    /// Takes the directories by name; stat caches lie in `stat_caches`.
-    pub fn new(
-        directories: impl IntoIterator<Item = (Option<String>, PathBuf, Option<IgnoreFile>)>,
-        stat_caches: PathBuf,
-    ) -> Self {
-        let directories = directories
-            .into_iter()
-            .map(|(name, path, ignore)| (name, ContextDirectory { path, ignore, opened: OnceLock::new() }))
-            .collect();
-        Self { directories, stat_caches }
+    /// Adds a context: the main one under `None`.
+    pub fn add(&mut self, name: Option<String>, context: Context) {
+        self.0.insert(name, (context, OnceLock::new()));
     }
 
-    /// Lists the context, once.
-    fn open(&self, name: Option<&str>) -> Result<&Directory, Cause> {
-        let context = self.directories.get(&name.map(str::to_owned));
-        let context = context.expect("lowering names only contexts of the request");
-        if let Some(opened) = context.opened.get() {
-            return Ok(opened);
+    fn open(&self, name: Option<&str>) -> Result<(&Context, &Directory), Cause> {
+        let (context, opened) =
+            self.0.get(&name.map(str::to_owned)).expect("lowering names only contexts of the request");
+        if let Some(directory) = opened.get() {
+            return Ok((context, directory));
         }
-        let stat_cache = self.stat_caches.join(Digest::of(context.path.as_os_str().as_encoded_bytes()).hex());
-        let opened = Directory::open(&context.path, context.ignore.as_ref(), Some(&stat_cache))?;
-        Ok(context.opened.get_or_init(|| opened))
+        let directory =
+            Directory::open(&context.path, Some(context.ignore.clone()), Some(context.stat_cache.clone()))?;
+        Ok((context, opened.get_or_init(|| directory)))
     }
 
-    /// Selects what a source names in a context and reads the digests of it.
+    /// Selects what a source names in a context, and reads the digests of it.
     pub(super) fn choose(
         &self,
         name: Option<&str>,
@@ -74,28 +68,20 @@ impl Contexts {
         parents: bool,
         excludes: &[String],
     ) -> Result<Arc<Chosen>, Cause> {
-        let directory = self.open(name)?;
-        let options = SelectOptions { parents, excludes };
-        let selection = select(directory, path, options).map_err(|error| explain(directory, path, error))?;
-        let tree = directory.tree_of(selection.paths())?;
+        let (context, directory) = self.open(name)?;
+        let selection = select(directory, path, SelectOptions { parents, excludes })
+            .map_err(|error| explain(context, directory, path, error))?;
+        let paths: Vec<RelPath> = selection.paths().collect();
+        let tree = directory.tree(&paths)?;
         let digest = digest(&tree, &selection);
-        Ok(Arc::new(Chosen { selection, tree, digest, directory: Some(directory.path().to_owned()) }))
-    }
-
-    /// Selects a file or directory as a whole.
-    pub(super) fn choose_whole(&self, name: Option<&str>, path: &RelPath) -> Result<Arc<Chosen>, Cause> {
-        let directory = self.open(name)?;
-        let selection = whole(directory, path).map_err(|error| explain(directory, &path.to_string(), error))?;
-        let tree = directory.tree_of(selection.paths())?;
-        let digest = digest(&tree, &selection);
-        Ok(Arc::new(Chosen { selection, tree, digest, directory: Some(directory.path().to_owned()) }))
+        Ok(Arc::new(Chosen { selection, tree, digest, bytes: Some(directory.bytes()) }))
     }
 
     /// Keeps what was learned of the files for the next build. A stat cache that cannot be written is none.
-    pub fn save_stat_caches(&self) {
-        for context in self.directories.values() {
-            if let Some(directory) = context.opened.get() {
-                let _ = directory.save_stat_cache();
+    pub fn remember(&self) {
+        for (_, opened) in self.0.values() {
+            if let Some(directory) = opened.get() {
+                let _ = directory.remember();
             }
         }
     }
@@ -115,12 +101,11 @@ pub(super) fn choose_of_step(
     };
     let selection = select(&tree, path, SelectOptions { parents, excludes })?;
     let digest = digest(&tree, &selection);
-    Ok(Chosen { selection, tree, digest, directory: None })
+    Ok(Chosen { selection, tree, digest, bytes: None })
 }
 
-/// Selects `path` literally, whatever characters are in it.
-fn whole<V: View>(view: &V, path: &RelPath) -> Result<Selection, place::Error> {
-    // A mount's source is no pattern: what would be a wildcard is escaped.
+/// Turns the path of a mount into a pattern that matches nothing else.
+pub(super) fn literal(path: &RelPath) -> String {
     let text = String::from_utf8_lossy(path.as_bytes());
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -129,18 +114,18 @@ fn whole<V: View>(view: &V, path: &RelPath) -> Result<Selection, place::Error> {
         }
         escaped.push(letter);
     }
-    select(view, &escaped, SelectOptions::default())
+    escaped
 }
 
 /// Says which rule took a missing source out of the context.
-fn explain(directory: &Directory, path: &str, error: place::Error) -> Cause {
+fn explain(context: &Context, directory: &Directory, path: &str, error: place::Error) -> Cause {
     let place::Error::NotFound { path: missing } = &error else { return error.into() };
     match directory.excluded_by(missing) {
         Some(rule) => Cause::Ignored {
             path: path.to_owned(),
-            ignore_file: rule.file,
+            ignore_file: context.ignore_file.clone(),
             line: rule.line,
-            rule: rule.text,
+            rule: rule.text.clone(),
         },
         None => error.into(),
     }

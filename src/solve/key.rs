@@ -16,7 +16,7 @@
 use std::sync::Arc;
 
 use super::error::{Cause, Error};
-use super::inputs::{Chosen, choose_of_step};
+use super::inputs::{Chosen, choose_of_step, literal};
 use super::schedule::Inputs;
 use super::Workshop;
 use crate::cache::{Key, KeyBuilder, NamedInput};
@@ -62,7 +62,7 @@ fn define(step: &Step, earlier: &[Definition], workshop: &Workshop<'_>) -> Resul
         }
         Op::Run(run) => {
             let choose = |(input, source): (&Input, &RelPath)| match input {
-                Input::Context(name) => workshop.contexts.choose_whole(name.as_deref(), source).map(Some),
+                Input::Context(name) => workshop.contexts.choose(name.as_deref(), &literal(source), false, &[]).map(Some),
                 Input::Step(_) | Input::Empty => Ok(None),
             };
             run.mounts.iter().map(|mount| mount_source(&mount.kind).map_or(Ok(None), choose)).collect::<Result<_, _>>()?
@@ -99,7 +99,7 @@ pub(super) fn result(
         Op::Base(_) | Op::Mkdir(_) => Vec::new(),
         Op::Copy(copy) => copy.sources.iter().map(path_of_source).collect(),
         Op::Run(run) => run.mounts.iter().map(|mount| {
-            mount_source(&mount.kind).map(|(input, path)| (input, path.to_string()))
+            mount_source(&mount.kind).map(|(input, path)| (input, literal(path)))
         }).collect(),
     };
     for (index, source) in sources.into_iter().enumerate() {

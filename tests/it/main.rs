@@ -1,6 +1,7 @@
-//! kiln as a library, with real parts around it.
+//! What the library and the program do together: on real files, processes, kernels and registries.
 
 #[path = "../support/mod.rs"]
 mod support;
 
 mod pull;
+mod sandbox;

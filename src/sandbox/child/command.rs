@@ -1,0 +1,146 @@
+//! The last process before the command: becomes the user, loses what a container must not have, executes.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::AsFd as _;
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::process::{Gid, Uid};
+
+use super::{Doing as _, resolve};
+use crate::path::RelPath;
+use crate::sandbox::capability;
+use crate::sandbox::identity::{self, Identity};
+use crate::sandbox::seccomp;
+use crate::sandbox::spec::Spec;
+use crate::sandbox::sys;
+use crate::sandbox::wire::Failure;
+
+/// All that can be decided before the command's process exists. Made inside the root.
+pub(super) struct Prepared<'a> {
+    spec: &'a Spec,
+    identity: Identity,
+    argv: Vec<CString>,
+    env: Vec<CString>,
+    candidates: Vec<CString>,
+    filter: Option<Vec<libc::sock_filter>>,
+}
+
+impl<'a> Prepared<'a> {
+    /// Looks the user up and turns texts into what exec takes.
+    pub(super) fn new(spec: &'a Spec) -> Result<Self, Failure> {
+        let identity = identity::resolve(&spec.user, &read("etc/passwd")?, &read("etc/group")?)
+            .map_err(Failure::User)?;
+        let text = |text: String| CString::new(text).doing(|| "pass a text with a zero byte to the command");
+        let argv = spec.argv.iter().cloned().map(text).collect::<Result<_, _>>()?;
+        let mut env = spec.env.clone();
+        if !env.iter().any(|variable| variable.starts_with("HOME=")) {
+            env.push(format!("HOME={}", identity.home));
+        }
+        let program = spec.argv.first().map_or("", String::as_str);
+        let candidates = candidates(program, &env).into_iter().map(text).collect::<Result<_, _>>()?;
+        let env = env.into_iter().map(text).collect::<Result<_, _>>()?;
+        let filter = spec.seccomp.then(seccomp::default_program);
+        Ok(Self { spec, identity, argv, env, candidates, filter })
+    }
+
+    /// Becomes the command; returns only why not.
+    pub(super) fn execute(&self) -> Failure {
+        match self.become_user() {
+            Ok(()) => self.exec(),
+            Err(failure) => failure,
+        }
+    }
+
+    fn become_user(&self) -> Result<(), Failure> {
+        sys::reset_signals();
+        let directory = self.spec.working_dir.as_path();
+        // As root first: the user may not be allowed to pass a parent. But then the directory may be one
+        // that only the user can enter, on a network file system.
+        let entered = rustix::process::chdir(directory);
+        // Loading needs CAP_SYS_ADMIN, which is about to go; no_new_privs instead would break su.
+        if let Some(filter) = &self.filter {
+            sys::load_filter(filter).doing(|| "load the seccomp profile")?;
+        }
+        let Identity { uid, gid, groups, .. } = &self.identity;
+        let (uid, gid) = (Uid::from_raw(*uid), Gid::from_raw(*gid));
+        let groups: Vec<_> = groups.iter().copied().map(Gid::from_raw).collect();
+        capability::limit_bounding_set().doing(|| "limit capabilities")?;
+        rustix::thread::set_thread_groups(&groups).doing(|| "set supplementary groups")?;
+        rustix::thread::set_thread_res_gid(gid, gid, gid).doing(|| format!("become group {gid}"))?;
+        if uid.is_root() {
+            capability::drop_others().doing(|| "drop capabilities")?;
+        } else {
+            // Leaving uid 0 clears all capabilities.
+            rustix::thread::set_thread_res_uid(uid, uid, uid).doing(|| format!("become user {uid}"))?;
+        }
+        if entered.is_err() {
+            rustix::process::chdir(directory)
+                .doing(|| format!("enter the working directory /{}", self.spec.working_dir))?;
+        }
+        Ok(())
+    }
+
+    /// Tries the candidates as a shell would.
+    fn exec(&self) -> Failure {
+        let program = self.spec.argv.first().cloned().unwrap_or_default();
+        let mut denied = None;
+        for candidate in &self.candidates {
+            let error = sys::execve(candidate, &self.argv, &self.env);
+            match error.raw_os_error() {
+                Some(libc::ENOENT | libc::ENOTDIR) => {}
+                Some(libc::EACCES) => denied = Some(libc::EACCES),
+                errno => return Failure::Exec { program, errno: errno.unwrap_or(libc::EIO) },
+            }
+        }
+        match denied {
+            Some(errno) => Failure::Exec { program, errno },
+            None if program.contains('/') => Failure::Exec { program, errno: libc::ENOENT },
+            None => Failure::NotFound { program },
+        }
+    }
+}
+
+/// Where the program may lie: itself if it has a slash, else in each directory of PATH.
+fn candidates(program: &str, env: &[String]) -> Vec<String> {
+    if program.contains('/') {
+        return vec![program.to_owned()];
+    }
+    let path = env.iter().rev().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or_default();
+    let directories = path.split(':').filter(|directory| !directory.is_empty() && !program.is_empty());
+    directories.map(|directory| format!("{}/{program}", directory.trim_end_matches('/'))).collect()
+}
+
+/// Reads a file of the root; one that is not there is empty.
+fn read(path: &str) -> Result<Vec<u8>, Failure> {
+    let doing = || format!("read /{path}");
+    let root =
+        rustix::fs::openat(CWD, "/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .doing(doing)?;
+    // Not blocking, should it be a pipe.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+    let file = match resolve::open_with(root.as_fd(), &RelPath::clean(path), flags) {
+        Ok(file) => file,
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => {
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(error).doing(doing),
+    };
+    let mut text = Vec::new();
+    io::Read::read_to_end(&mut std::fs::File::from(file), &mut text).doing(doing)?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_looked_up_in_the_steps_own_path() {
+        let env = |path: &str| vec!["A=b".to_owned(), format!("PATH={path}")];
+        assert_eq!(candidates("sh", &env("/bin:/usr/bin/:")), ["/bin/sh", "/usr/bin/sh"]);
+        assert_eq!(candidates("./sh", &env("/bin")), ["./sh"]);
+        assert_eq!(candidates("sh", &[]), [""; 0]);
+        assert_eq!(candidates("", &env("/bin")), [""; 0]);
+    }
+}

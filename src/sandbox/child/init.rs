@@ -1,0 +1,78 @@
+//! Process 1 of a step: starts the command, reaps what is left to it, ends with the command or the
+//! builder.
+
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{DumpableBehavior, Pid, WaitOptions, WaitStatus, set_dumpable_behavior, wait};
+
+use super::{Doing as _, command};
+use crate::sandbox::spec::Spec;
+use crate::sandbox::sys::{self, Fork};
+use crate::sandbox::wire::{self, Exit, Failure, Message};
+
+/// Starts the command in the root of this process and stays until it has ended. The caller then ends too,
+/// and with it everything that the command left behind.
+pub(super) fn run(spec: &Spec, control: &UnixStream) -> Result<(), Failure> {
+    // The command must not look into this process, which is the builder's program.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).doing(|| "hide the step's first process")?;
+    let children = sys::signal_descriptor(&[libc::SIGCHLD]).doing(|| "wait for signals")?;
+    let prepared = command::Prepared::new(spec)?;
+    match sys::fork().doing(|| "start the command's process")? {
+        Fork::Child => {
+            let failure = prepared.execute();
+            let _ = wire::send(control, &Message::Failed(failure));
+            sys::exit_now(1)
+        }
+        Fork::Parent(command) => {
+            // Only the command holds its output now, so that its end is seen.
+            close_output().doing(|| "let go of the command's output")?;
+            let exit = watch(command, &children, control).doing(|| "wait for the command")?;
+            wire::send(control, &Message::Exited(exit)).doing(|| "report the command's end")
+        }
+    }
+}
+
+fn close_output() -> io::Result<()> {
+    let null = super::open_null()?;
+    sys::duplicate_onto(null.as_fd(), 1)?;
+    sys::duplicate_onto(null.as_fd(), 2)
+}
+
+/// Reaps until the command is among the dead.
+fn watch(command: Pid, children: &OwnedFd, control: &UnixStream) -> io::Result<Exit> {
+    loop {
+        let mut descriptors = [PollFd::new(children, PollFlags::IN), PollFd::new(control, PollFlags::RDHUP)];
+        match poll(&mut descriptors, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let lifeline = descriptors[1].revents();
+        if lifeline.intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR) {
+            sys::exit_now(1);
+        }
+        while sys::next_signal(children.as_fd())?.is_some() {}
+        if let Some(exit) = reap(command)? {
+            return Ok(exit);
+        }
+    }
+}
+
+/// Takes every dead child; returns how the command ended if it was one of them.
+fn reap(command: Pid) -> io::Result<Option<Exit>> {
+    let mut ended = None;
+    loop {
+        match wait(WaitOptions::NOHANG) {
+            Ok(Some((pid, status))) if pid == command => ended = exit_of(status).or(ended),
+            Ok(Some(_)) => {}
+            Ok(None) | Err(rustix::io::Errno::CHILD) => return Ok(ended),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn exit_of(status: WaitStatus) -> Option<Exit> {
+    status.exit_status().map(Exit::Code).or_else(|| status.terminating_signal().map(Exit::Signal))
+}
