@@ -1,5 +1,6 @@
 //! Findings about a Dockerfile as data: where, what, and what to try. Rendering is one pure function.
 
+use std::fmt::Write as _;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -65,6 +66,16 @@ pub enum Severity {
     Error,
 }
 
+impl Severity {
+    /// Returns the word that begins a message.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
 /// One finding about a Dockerfile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
@@ -96,5 +107,195 @@ impl Diagnostic {
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
+    }
+}
+
+/// A span over more lines than this is shown with its first lines only.
+const SHOWN_LINES: usize = 4;
+
+/// Tabs of the source are shown as so many blanks, so that marks stand below what they mark.
+const TAB: &str = "    ";
+
+/// Shows a finding with the lines that it is about, as plain text that ends in a line feed.
+///
+/// ```text
+/// error: unknown instruction `FORM`
+///  --> Dockerfile:1:1
+///   |
+/// 1 | FORM alpine
+///   | ^^^^
+///   = help: did you mean `FROM`?
+/// ```
+pub fn render(source: &Source, diagnostic: &Diagnostic) -> String {
+    let text = &*source.text;
+    let start = floor_boundary(text, diagnostic.span.start);
+    let end = floor_boundary(text, diagnostic.span.end).max(start);
+    let first = source.line(start);
+    // A span that ends with a line feed does not reach into the next line.
+    let last = source.line(end.saturating_sub(1).max(start)).max(first);
+    let shown_last = last.min(first + SHOWN_LINES - 1);
+    let width = shown_last.to_string().len();
+    let line_start = text[..start].rfind('\n').map_or(0, |feed| feed + 1);
+    let column = text[line_start..start].chars().count() + 1;
+
+    let mut out = String::new();
+    let rule = diagnostic.rule.map(|rule| format!("[{rule}]")).unwrap_or_default();
+    let mut put = |line: std::fmt::Arguments<'_>| {
+        // Writing to a string cannot fail.
+        let _ = out.write_fmt(line);
+        while out.ends_with(' ') {
+            out.pop();
+        }
+        out.push('\n');
+    };
+    put(format_args!("{}{rule}: {}", diagnostic.severity.label(), diagnostic.message));
+    put(format_args!("{:width$}--> {}:{first}:{column}", "", source.name));
+    put(format_args!("{:width$} |", ""));
+    let mut at = line_start;
+    for (number, line) in
+        (first..=shown_last).zip(text[line_start..].split('\n').chain(std::iter::repeat("")))
+    {
+        let bare = line.strip_suffix('\r').unwrap_or(line);
+        put(format_args!("{number:width$} | {}", bare.replace('\t', TAB)));
+        let from = start.clamp(at, at + bare.len());
+        let to = end.clamp(from, at + bare.len());
+        // Blanks in front of a continued line are not what the finding is about.
+        let indent = if number > first {
+            bare[from - at..to - at].len() - bare[from - at..to - at].trim_start().len()
+        } else {
+            0
+        };
+        let from = from + indent;
+        let marks = columns(&text[from..to]).max(usize::from(number == first));
+        put(format_args!("{:width$} | {:2$}{3}", "", "", columns(&text[at..from]), "^".repeat(marks)));
+        at += line.len() + 1;
+    }
+    if last > shown_last {
+        put(format_args!("{:>1$}", "...", width + 2));
+    }
+    if let Some(help) = &diagnostic.help {
+        put(format_args!("{:width$} = help: {help}", ""));
+    }
+    out
+}
+
+/// Returns how wide `text` is shown: a character is one column, a tab as many as [`TAB`].
+fn columns(text: &str) -> usize {
+    text.chars().map(|char| if char == '\t' { TAB.len() } else { 1 }).sum()
+}
+
+/// Returns the last character boundary up to `offset`.
+fn floor_boundary(text: &str, offset: usize) -> usize {
+    text.floor_char_boundary(offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str, span: Span) -> String {
+        let diagnostic = Diagnostic::error(span, "something is wrong").with_help("make it right");
+        render(&Source::new("Dockerfile", text), &diagnostic)
+    }
+
+    #[test]
+    fn one_word() {
+        insta::assert_snapshot!(shown("FROM x\nRUN --mont=a b\n", Span::new(11, 17)), @r"
+        error: something is wrong
+         --> Dockerfile:2:5
+          |
+        2 | RUN --mont=a b
+          |     ^^^^^^
+          = help: make it right
+        ");
+    }
+
+    #[test]
+    fn a_warning_names_its_rule() {
+        let warning =
+            Diagnostic::warning("StageNameCasing", Span::new(10, 11), "stage name `B` is not lower-case");
+        insta::assert_snapshot!(render(&Source::new("-", "FROM a AS B"), &warning), @r"
+        warning[StageNameCasing]: stage name `B` is not lower-case
+         --> -:1:11
+          |
+        1 | FROM a AS B
+          |           ^
+        ");
+    }
+
+    #[test]
+    fn tabs_and_wide_characters() {
+        insta::assert_snapshot!(shown("\tRUN\täö x\r\n", Span::new(5, 9)), @r"
+        error: something is wrong
+         --> Dockerfile:1:6
+          |
+        1 |     RUN    äö x
+          |            ^^
+          = help: make it right
+        ");
+    }
+
+    #[test]
+    fn several_lines() {
+        insta::assert_snapshot!(shown("FROM x\nRUN a \\\n  b \\\n  c\nRUN d\n", Span::new(7, 24)), @r"
+        error: something is wrong
+         --> Dockerfile:2:1
+          |
+        2 | RUN a \
+          | ^^^^^^^
+        3 |   b \
+          |   ^^^
+        4 |   c
+          |   ^
+          = help: make it right
+        ");
+    }
+
+    #[test]
+    fn many_lines() {
+        let text = "1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n11\n12\n";
+        insta::assert_snapshot!(shown(text, Span::new(14, text.len())), @r"
+        error: something is wrong
+          --> Dockerfile:8:1
+           |
+         8 | 8
+           | ^
+         9 | 9
+           | ^
+        10 | 10
+           | ^^
+        11 | 11
+           | ^^
+         ...
+           = help: make it right
+        ");
+    }
+
+    #[test]
+    fn the_end_of_the_file() {
+        insta::assert_snapshot!(shown("FROM x\n", Span::new(7, 7)), @r"
+        error: something is wrong
+         --> Dockerfile:2:1
+          |
+        2 |
+          | ^
+          = help: make it right
+        ");
+        insta::assert_snapshot!(shown("", Span::new(0, 0)), @r"
+        error: something is wrong
+         --> Dockerfile:1:1
+          |
+        1 |
+          | ^
+          = help: make it right
+        ");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_span_can_be_shown(text in "[aä\t\r\n ]{0,20}", start in 0_usize..24, length in 0_usize..24) {
+            let rendered = shown(&text, Span::new(start, start + length));
+            proptest::prop_assert!(rendered.contains('^') && rendered.ends_with("make it right\n"));
+        }
     }
 }

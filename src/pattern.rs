@@ -1,1 +1,0 @@
-//! Patterns of `.dockerignore` and of COPY.
