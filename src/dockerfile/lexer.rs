@@ -12,6 +12,9 @@ use super::heredoc::{Redirection, redirections};
 use super::instruction::{Directives, Heredoc};
 use super::text::Joined;
 
+/// The build check about blank lines inside an instruction.
+pub(super) const NO_EMPTY_CONTINUATION: &str = "NoEmptyContinuation";
+
 /// No physical line, its line feed included, may be longer.
 const LINE_LIMIT: usize = 65536;
 

@@ -23,6 +23,9 @@ mod statement;
 pub mod suggest;
 mod text;
 
+#[cfg(test)]
+mod tests;
+
 pub use expand::{ExpandError, Expansion, Mode, expand};
 pub use mount::Expander;
-pub use parse::{Parsed, parse, parse_trigger};
+pub use parse::{Parsed, line_of, parse, parse_trigger};

@@ -3,7 +3,7 @@
 use crate::diagnostic::{Diagnostic, Severity, Source, Span};
 
 use super::instruction::{Dockerfile, Instruction, Kind, Stage};
-use super::lexer::{LogicalLine, lex};
+use super::lexer::{LogicalLine, NO_EMPTY_CONTINUATION, lex};
 use super::statement::{self, Statement};
 
 /// What came of a file.
@@ -27,7 +27,11 @@ pub fn parse(source: Source) -> Parsed {
         let name = line.text.as_str().split_whitespace().next().unwrap_or_default();
         from_seen |= name.eq_ignore_ascii_case("FROM");
         match statement::parse(line, escape) {
-            Err(error) => diagnostics.push(error),
+            Err(error) => {
+                // It may have been meant as FROM; what follows shall not be blamed for that.
+                from_seen |= !name.eq_ignore_ascii_case("ARG");
+                diagnostics.push(error);
+            }
             Ok(Statement::From(from)) => {
                 let doc = from.name.as_ref().and_then(|name| description(&line.comments, &name.value));
                 stages.push(Stage { from, span: line.span, doc, instructions: Vec::new() });
@@ -54,6 +58,18 @@ pub fn parse(source: Source) -> Parsed {
     let sound = diagnostics.iter().all(|finding| finding.severity != Severity::Error);
     let dockerfile = sound.then(|| Dockerfile { source, directives: lexed.directives, global_args, stages });
     Parsed { dockerfile, diagnostics }
+}
+
+/// Returns the 1-based line by which BuildKit names a finding: the first of the instruction, wherever in it the
+/// marked words stand.
+pub fn line_of(source: &Source, finding: &Diagnostic) -> usize {
+    // This check alone is reported where the instruction ends.
+    if finding.rule == Some(NO_EMPTY_CONTINUATION) {
+        return source.line(finding.span.start);
+    }
+    let holds = |line: &&LogicalLine| (line.span.start..=line.span.end).contains(&finding.span.start);
+    let start = lex(source).lines.iter().find(holds).map_or(finding.span.start, |line| line.span.start);
+    source.line(start)
 }
 
 /// Parses one trigger, as ONBUILD stores it in an image's config. Spans point into `text`.

@@ -11,7 +11,11 @@ fn did_you_mean(suggestion: Option<&str>, sigil: &str) -> String {
 }
 
 /// A variable without a value in an instruction.
-pub(super) fn undefined_var<'a>(span: Span, name: &str, known: impl IntoIterator<Item = &'a str>) -> Diagnostic {
+pub(super) fn undefined_var<'a>(
+    span: Span,
+    name: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Diagnostic {
     let hint = did_you_mean(nearest(name, known), "$");
     Diagnostic::warning("UndefinedVar", span, format!("Usage of undefined variable '${name}'{hint}"))
 }
@@ -34,8 +38,9 @@ pub(super) fn invalid_default_arg_in_from(span: Span, base: &str) -> Diagnostic 
 
 /// `--platform=$TARGETPLATFORM`.
 pub(super) fn redundant_target_platform(span: Span, written: &str) -> Diagnostic {
-    let message =
-        format!("Setting platform to predefined {written} in FROM is redundant as this is the default behavior");
+    let message = format!(
+        "Setting platform to predefined {written} in FROM is redundant as this is the default behavior"
+    );
     Diagnostic::warning("RedundantTargetPlatform", span, message)
 }
 
@@ -104,7 +109,8 @@ pub(super) fn expose_invalid_format(span: Span, port: &str) -> Diagnostic {
 /// A variable whose name says that it holds a secret.
 pub(super) fn secret_in_variable(span: Span, instruction: &str, name: &str) -> Option<Diagnostic> {
     names_a_secret(name).then(|| {
-        let message = format!("Do not use ARG or ENV instructions for sensitive data ({instruction} \"{name}\")");
+        let message =
+            format!("Do not use ARG or ENV instructions for sensitive data ({instruction} \"{name}\")");
         Diagnostic::warning("SecretsUsedInArgOrEnv", span, message)
     })
 }
@@ -124,7 +130,8 @@ fn names_a_secret(name: &str) -> bool {
         "token",
     ];
     const PUBLIC: [&str; 3] = ["public", "file", "version"];
-    let has = |words: &[&str]| name.split('_').any(|part| words.iter().any(|word| part.eq_ignore_ascii_case(word)));
+    let has =
+        |words: &[&str]| name.split('_').any(|part| words.iter().any(|word| part.eq_ignore_ascii_case(word)));
     has(&SECRET) && !has(&PUBLIC)
 }
 

@@ -22,7 +22,11 @@ pub(super) struct Globals {
 
 impl Globals {
     /// Evaluates the arguments in order (statement 58); `--build-arg` wins over every default.
-    pub fn evaluate(file: &Dockerfile, options: &Options, findings: &mut Vec<Diagnostic>) -> Result<Self, Diagnostic> {
+    pub fn evaluate(
+        file: &Dockerfile,
+        options: &Options,
+        findings: &mut Vec<Diagnostic>,
+    ) -> Result<Self, Diagnostic> {
         let escape = file.directives.escape_char();
         let predefined = predefined(file, options);
         let (values, declared) = evaluate(file, escape, predefined.clone(), &options.build_args)?;
@@ -49,7 +53,8 @@ impl Globals {
 
     /// Returns the names that FROM lines can use.
     pub fn known(&self) -> impl Iterator<Item = &str> {
-        let without_value = self.declared.iter().map(String::as_str).filter(|name| self.values.get(name).is_none());
+        let without_value =
+            self.declared.iter().map(String::as_str).filter(|name| self.values.get(name).is_none());
         self.values.names().chain(without_value)
     }
 }
@@ -57,7 +62,8 @@ impl Globals {
 /// The platform arguments (statements 63 to 65).
 fn predefined(file: &Dockerfile, options: &Options) -> Variables {
     let (build, target) = (&options.build_platform, options.platform());
-    let last_stage = || file.stages.last().and_then(|stage| stage.from.name.as_ref()).map(|name| name.value.as_str());
+    let last_stage =
+        || file.stages.last().and_then(|stage| stage.from.name.as_ref()).map(|name| name.value.as_str());
     let stage = options.target.as_deref().or_else(last_stage).unwrap_or("default");
     let mut values = Variables::default();
     for (name, value) in [

@@ -105,7 +105,7 @@ fn attempt(
         return Ok(Attempt::Missing(Vec::new()));
     }
     stages.refuse_cycles()?;
-    let reachable = stages.inherit_triggers(target, options, bases, findings);
+    let reachable = stages.inherit_triggers(target, bases, findings);
     let missing = stages.missing(&reachable, bases, findings);
     if !missing.is_empty() || failed(findings) {
         return Ok(Attempt::Missing(missing));

@@ -55,19 +55,26 @@ impl Options {
     /// Returns the key of the named context that stands for `name` on `platform`: the entry for that
     /// platform if there is one, and `:latest` is as good as no tag.
     pub(super) fn named_context(&self, name: &str, platform: &Platform) -> Option<(&str, NamedContext)> {
-        if self.named_contexts.is_empty() || ["scratch", "context"].iter().any(|own| name.eq_ignore_ascii_case(own)) {
+        if self.named_contexts.is_empty()
+            || ["scratch", "context"].iter().any(|own| name.eq_ignore_ascii_case(own))
+        {
             return None;
         }
-        let familiar = name.parse::<crate::reference::Reference>().map_or_else(|_| name.to_owned(), |name| name.familiar());
+        let familiar = name
+            .parse::<crate::reference::Reference>()
+            .map_or_else(|_| name.to_owned(), |name| name.familiar());
         let familiar = familiar.strip_suffix(":latest").unwrap_or(&familiar);
-        let find = |key: &str| self.named_contexts.get_key_value(key).map(|(key, kind)| (key.as_str(), *kind));
+        let find =
+            |key: &str| self.named_contexts.get_key_value(key).map(|(key, kind)| (key.as_str(), *kind));
         find(&format!("{familiar}::{platform}")).or_else(|| find(familiar))
     }
 
     /// Tells whether the cache must not answer for the stage `name`.
     pub(super) fn ignores_cache(&self, name: Option<&str>) -> bool {
         self.no_cache
-            || name.is_some_and(|name| self.no_cache_filter.iter().any(|filter| filter.eq_ignore_ascii_case(name)))
+            || name.is_some_and(|name| {
+                self.no_cache_filter.iter().any(|filter| filter.eq_ignore_ascii_case(name))
+            })
     }
 }
 

@@ -17,7 +17,8 @@ pub(super) fn workdir(current: &str, path: &str) -> String {
 pub(super) fn destination(workdir: &str, path: &str) -> String {
     let path = if matches!(path, "" | ".") { "./" } else { path };
     let directory = path.ends_with('/') || path.ends_with("/.");
-    let joined = if path.starts_with('/') { clean(path) } else { clean(&format!("{}/{path}", absolute(workdir))) };
+    let joined =
+        if path.starts_with('/') { clean(path) } else { clean(&format!("{}/{path}", absolute(workdir))) };
     if directory && joined != "/" { joined + "/" } else { joined }
 }
 

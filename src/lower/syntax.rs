@@ -13,13 +13,15 @@ pub(super) fn check(directives: &Directives) -> Result<(), Diagnostic> {
         return Ok(());
     }
     let message = format!("`# syntax={}` asks for a frontend that is not built in", syntax.value);
-    Err(Diagnostic::error(syntax.span, message)
-        .with_help("only docker/dockerfile and docker/dockerfile-upstream are read, natively, whatever their tag"))
+    Err(Diagnostic::error(syntax.span, message).with_help(
+        "only docker/dockerfile and docker/dockerfile-upstream are read, natively, whatever their tag",
+    ))
 }
 
 fn is_native(syntax: &str) -> bool {
     let name = syntax.split_once('@').map_or(syntax, |(name, _)| name);
-    let name = ["docker.io/", "index.docker.io/"].iter().find_map(|host| name.strip_prefix(host)).unwrap_or(name);
+    let name =
+        ["docker.io/", "index.docker.io/"].iter().find_map(|host| name.strip_prefix(host)).unwrap_or(name);
     let repository = name.split_once(':').map_or(name, |(repository, _)| repository);
     NATIVE.contains(&repository)
 }
@@ -39,7 +41,12 @@ mod tests {
         ] {
             assert!(is_native(syntax), "{syntax}");
         }
-        for syntax in ["example.com/docker/dockerfile:1", "docker/dockerfiles", "r2d4/mocker", "tonistiigi/dockerfile:1"] {
+        for syntax in [
+            "example.com/docker/dockerfile:1",
+            "docker/dockerfiles",
+            "r2d4/mocker",
+            "tonistiigi/dockerfile:1",
+        ] {
             assert!(!is_native(syntax), "{syntax}");
         }
     }

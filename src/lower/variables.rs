@@ -50,6 +50,11 @@ impl Variables {
         self.pairs.iter().map(|pair| &*pair.name)
     }
 
+    /// Returns names and values in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pairs.iter().map(|pair| (&*pair.name, &*pair.value))
+    }
+
     /// Returns `NAME=value` for each, in order.
     pub fn to_env(&self) -> Vec<String> {
         self.pairs.iter().map(|pair| format!("{}={}", pair.name, pair.value)).collect()

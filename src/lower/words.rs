@@ -35,13 +35,21 @@ pub(super) fn expand_for_show<'a>(text: &'a str, escape: char, variables: &Varia
         return Cow::Borrowed(text);
     }
     let lookup = |name: &str| variables.get(name).map(str::to_owned);
-    expand(text, escape, &lookup, Mode::Word).map_or(Cow::Borrowed(text), |expansion| Cow::Owned(expansion.text))
+    expand(text, escape, &lookup, Mode::Word)
+        .map_or(Cow::Borrowed(text), |expansion| Cow::Owned(expansion.text))
 }
 
 fn failure(error: &ExpandError, span: Span) -> Diagnostic {
     let finding = Diagnostic::error(span, format!("cannot expand this: {error}"));
     if let ExpandError::Required { name, .. } = error {
-        return finding.with_help(format!("set it with `--build-arg {name}=…` or declare it with ARG or ENV before"));
+        return finding
+            .with_help(format!("set it with `--build-arg {name}=…` or declare it with ARG or ENV before"));
     }
     finding
+}
+
+/// A command as the user is shown it: variables that have a value are replaced, all else stays.
+pub(super) fn expand_command_for_show(text: &str, escape: char, variables: &Variables) -> String {
+    let lookup = |name: &str| variables.get(name).map(str::to_owned);
+    expand(text, escape, &lookup, Mode::Shown).map_or_else(|_| text.to_owned(), |expansion| expansion.text)
 }

@@ -19,6 +19,8 @@ use scan::{Rules, Scan};
 pub enum Mode {
     /// An argument of an instruction: quotes group and vanish, escapes vanish.
     Word,
+    /// A command as the user is shown it: quotes stay, and variables without a value stay as written.
+    Shown,
     /// The body of a here-document: quotes are ordinary characters, escapes vanish.
     Heredoc,
 }
@@ -88,7 +90,13 @@ pub fn expand(
     lookup: &dyn Fn(&str) -> Option<String>,
     mode: Mode,
 ) -> Result<Expansion, ExpandError> {
-    let rules = Rules { quotes: mode == Mode::Word, ..Rules::plain(escape) };
+    let shown = mode == Mode::Shown;
+    let rules = Rules {
+        quotes: mode != Mode::Heredoc,
+        keep_quotes: shown,
+        keep_unset: shown,
+        ..Rules::plain(escape)
+    };
     Scan::new(word, rules, lookup).run()
 }
 

@@ -1,0 +1,206 @@
+//! RUN: what is executed, with which variables, and how it is shown.
+
+use std::collections::BTreeMap;
+
+use crate::diagnostic::{Diagnostic, Span};
+use crate::dockerfile::expand::{Mode, expand};
+use crate::dockerfile::instruction::{CommandLine, Heredoc, Network, Run, Security};
+use crate::graph::{self, Mount, MountKind, Op};
+use crate::path::RelPath;
+
+use super::fold::Fold;
+use super::label;
+use super::words;
+
+/// Where a script from a here-document is seen by the command.
+const SCRIPTS: &str = "dev/pipes";
+
+/// The mode of such a script.
+const SCRIPT_MODE: u32 = 0o755;
+
+/// What a RUN executes.
+struct Command {
+    /// The words that are executed and that the history shows.
+    argv: Vec<String>,
+    /// A script that is mounted for them.
+    script: Option<Mount>,
+    /// What the user is shown behind the instruction.
+    suffix: String,
+}
+
+impl Fold<'_, '_> {
+    pub(super) fn run(&mut self, run: &Run) -> Result<(), Diagnostic> {
+        self.refuse_foreign_platform()?;
+        refuse_unsupported(run, self.now.span)?;
+        let command = self.command(run);
+        let mut mounts = Vec::with_capacity(run.mounts.len());
+        mounts.extend(command.script);
+        for (index, mount) in run.mounts.iter().enumerate() {
+            mounts.push(self.mount(mount, self.now.sources.get(index).copied())?);
+        }
+        let network = match run.network.as_ref().map(|network| network.value) {
+            None | Some(Network::Default) => self.build.options.network,
+            Some(Network::None) => graph::Network::None,
+            Some(Network::Host) => graph::Network::Host,
+        };
+        let created_by = self.run_history(&command.argv);
+        let op = Op::Run(graph::Run {
+            parent: self.state.root,
+            argv: command.argv,
+            env: self.state.scope.to_env(),
+            proxy_env: self.build.proxy.beside(&self.state.scope),
+            working_dir: RelPath::clean(&self.state.config.config.working_dir),
+            user: self.state.config.config.user.clone(),
+            mounts,
+            network,
+        });
+        let shown = words::expand_command_for_show(
+            &(self.now.text.clone() + &command.suffix),
+            self.build.escape,
+            &self.state.scope,
+        );
+        let step = self.add_step(op, &label::with_capital_instruction(&shown));
+        self.state.record(created_by, Some(step));
+        Ok(())
+    }
+
+    /// A command can only be executed where its image is at home.
+    fn refuse_foreign_platform(&self) -> Result<(), Diagnostic> {
+        let build = &self.build.options.build_platform;
+        let config = &self.state.config;
+        let architecture = if config.architecture.is_empty() {
+            &self.state.platform.architecture
+        } else {
+            &config.architecture
+        };
+        let os = if config.os.is_empty() { &self.state.platform.os } else { &config.os };
+        // A 64-bit x86 kernel executes 32-bit programs as well.
+        let executable =
+            architecture == &build.architecture || (architecture == "386" && build.architecture == "amd64");
+        if os == &build.os && executable {
+            return Ok(());
+        }
+        Err(Diagnostic::error(self.now.span, format!("cannot execute {os}/{architecture} on {build}")).with_help(
+            "commands of another platform are not emulated; put the RUN into a stage with `FROM --platform=$BUILDPLATFORM` and copy its result",
+        ))
+    }
+
+    fn command(&self, run: &Run) -> Command {
+        let (text, first) = match (&run.command, run.heredocs.as_slice()) {
+            (CommandLine::Shell(text), [first, ..]) => (text, first),
+            (command, _) => {
+                let argv = self.command_line(command);
+                return Command { argv, script: None, suffix: String::new() };
+            }
+        };
+        if !is_lone_redirection(text) {
+            let argv = self.in_shell(&with_bodies(text, &run.heredocs));
+            return Command { argv, script: None, suffix: String::new() };
+        }
+        let suffix = format!(" ({})", label::summary(&first.body));
+        if !first.body.starts_with("#!") || self.state.config.os == "windows" {
+            return Command { argv: self.in_shell(&first.body), script: None, suffix };
+        }
+        let target = RelPath::clean(format!("{SCRIPTS}/{}", first.name));
+        let argv = self.in_shell(&format!("/{SCRIPTS}/{}", first.name));
+        let kind = MountKind::File { content: first.body.as_bytes().into(), mode: SCRIPT_MODE };
+        Command { argv, script: Some(Mount { target, kind }), suffix }
+    }
+
+    /// `RUN |1 NAME=value /bin/sh -c command # buildkit`: the declared arguments with the value that the
+    /// command saw (statements 222 and 223).
+    fn run_history(&self, argv: &[String]) -> String {
+        let mut line = String::from("RUN");
+        let arguments = self.state.arguments.iter();
+        if arguments.len() > 0 {
+            line += &format!(" |{}", arguments.len());
+        }
+        for (name, value) in arguments {
+            let value = self.state.scope.get(name).or(value).unwrap_or_default();
+            line += &format!(" {name}={value}");
+        }
+        format!("{line} {} # buildkit", argv.join(" "))
+    }
+}
+
+/// Refuses what no operation of the graph can say.
+fn refuse_unsupported(run: &Run, span: Span) -> Result<(), Diagnostic> {
+    if let Some(security) = &run.security
+        && security.value == Security::Insecure
+    {
+        return Err(Diagnostic::error(security.span, "RUN --security=insecure is not supported").with_help(
+            "build without it; a command never gets more rights than the builder's sandbox gives",
+        ));
+    }
+    if let Some(device) = run.devices.first() {
+        return Err(Diagnostic::error(device.span.to(span), "RUN --device is not supported"));
+    }
+    Ok(())
+}
+
+/// Tells whether the command is nothing but `<<NAME`: then the body is the script.
+fn is_lone_redirection(command: &str) -> bool {
+    let Some(rest) =
+        command.trim().trim_start_matches(|digit: char| digit.is_ascii_digit()).strip_prefix("<<")
+    else {
+        return false;
+    };
+    let rest = rest.strip_prefix('-').unwrap_or(rest);
+    let name = expand(rest, '\\', &|name| Some(name.to_owned()), Mode::Word);
+    !rest.contains('<') && name.is_ok_and(|name| name.words.len() == 1)
+}
+
+/// Puts the bodies back behind the command, for a shell that reads here-documents itself (statement 154).
+fn with_bodies(command: &str, heredocs: &[Heredoc]) -> String {
+    let mut script = command.to_owned();
+    for heredoc in heredocs {
+        script += &format!("\n{}{}", heredoc.body, heredoc.name);
+    }
+    script
+}
+
+/// The proxy variables given by `--build-arg`, which need no ARG (statement 68).
+#[derive(Debug, Default)]
+pub(super) struct ProxyVariables(Vec<(String, String)>);
+
+impl ProxyVariables {
+    /// Picks them out, whatever their case.
+    pub fn new(build_args: &BTreeMap<String, String>) -> Self {
+        let mut variables = Vec::new();
+        for kind in ["http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"] {
+            // Of two spellings the one that sorts last wins, as in BuildKit.
+            let given = build_args.iter().rfind(|(name, _)| name.eq_ignore_ascii_case(kind));
+            if let Some((_, value)) = given.filter(|(_, value)| !value.is_empty()) {
+                variables.push((kind.to_ascii_uppercase(), value.clone()));
+                variables.push((kind.to_owned(), value.clone()));
+            }
+        }
+        Self(variables)
+    }
+
+    /// Returns those that the stage has not set itself, as `NAME=value`.
+    fn beside(&self, scope: &super::variables::Variables) -> Vec<String> {
+        let own = self.0.iter().filter(|(name, _)| scope.get(name).is_none());
+        own.map(|(name, value)| format!("{name}={value}")).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statement_152_only_a_lone_redirection_is_a_script() {
+        for (command, expected) in [
+            ("<<EOF", true),
+            (" <<-'E O F' ", true),
+            ("3<<EOF", true),
+            ("<<EOF cat", false),
+            ("cat <<EOF", false),
+            ("<<A <<B", false),
+            ("python3 <<EOF", false),
+        ] {
+            assert_eq!(is_lone_redirection(command), expected, "{command}");
+        }
+    }
+}

@@ -1,0 +1,480 @@
+//! The stages of a file as a table: what each stands on, what it reads from, and which ones are needed.
+//!
+//! Images named by `--from` or a mount are entries too, behind the stages: a number in `--from` counts them
+//! (statement 75).
+
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
+
+use crate::diagnostic::{Diagnostic, Span};
+use crate::dockerfile::instruction::{Dockerfile, Instruction, Kind, Stage, Transfer};
+use crate::dockerfile::parse_trigger;
+use crate::dockerfile::suggest::nearest;
+use crate::oci::Platform;
+use crate::reference::Reference;
+
+use super::globals::Globals;
+use super::variables::Variables;
+use super::{BaseKey, BaseName, BaseRequest, Bases, NamedContext, Options, checks, words};
+
+/// Names that a misspelt image is compared with.
+const COMMON_IMAGES: [&str; 7] = ["alpine", "busybox", "centos", "debian", "golang", "ubuntu", "fedora"];
+
+/// The table.
+pub(super) struct Stages<'a> {
+    pub entries: Vec<Entry<'a>>,
+    /// Lower-case names: of several stages with one name, the last.
+    names: HashMap<&'a str, usize>,
+    options: &'a Options,
+    escape: char,
+}
+
+/// One stage, or an image named by `--from`.
+pub(super) struct Entry<'a> {
+    /// `None` for an image named by `--from`, and for a stage that a named context replaces.
+    pub stage: Option<&'a Stage>,
+    /// The stage's name.
+    pub name: Option<&'a str>,
+    /// What it stands on.
+    pub foundation: Foundation,
+    /// `--platform` of FROM.
+    pub platform: Option<Platform>,
+    /// Its instructions, the triggers it inherits in front.
+    pub items: Vec<Item<'a>>,
+    /// The text that names the foundation.
+    pub span: Span,
+    inherited: bool,
+}
+
+/// What a stage stands on.
+#[derive(Debug, Clone)]
+pub(super) enum Foundation {
+    /// Nothing.
+    Scratch,
+    /// An earlier stage.
+    Stage(usize),
+    /// An image.
+    Image(BaseKey),
+    /// A named context that is a directory; nothing can be built on it, only read from it.
+    Directory(String),
+}
+
+/// An instruction of a stage.
+pub(super) struct Item<'a> {
+    pub instruction: Cow<'a, Instruction>,
+    pub origin: Origin,
+    /// What it reads from: one entry for `--from` of COPY, one for each mount of RUN.
+    pub sources: Vec<usize>,
+}
+
+/// Who wrote an instruction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The stage itself.
+    Stage,
+    /// An earlier stage of the file, behind ONBUILD.
+    Trigger,
+    /// A base image: its spans mean nothing here, findings go to the text that names the image.
+    Image(Span),
+}
+
+impl<'a> Stages<'a> {
+    /// Reads the FROM lines.
+    pub fn new(
+        file: &'a Dockerfile,
+        options: &'a Options,
+        globals: &Globals,
+        findings: &mut Vec<Diagnostic>,
+    ) -> Result<Self, Diagnostic> {
+        let escape = file.directives.escape_char();
+        let mut stages = Self { entries: Vec::new(), names: HashMap::new(), options, escape };
+        for stage in &file.stages {
+            let entry = stages.read(stage, globals, findings)?;
+            if let Some(name) = entry.name {
+                stages.names.insert(name, stages.entries.len());
+            }
+            stages.entries.push(entry);
+        }
+        Ok(stages)
+    }
+
+    fn read(
+        &self,
+        stage: &'a Stage,
+        globals: &Globals,
+        findings: &mut Vec<Diagnostic>,
+    ) -> Result<Entry<'a>, Diagnostic> {
+        let image = &stage.from.image;
+        let base = globals.expand(image, findings)?.text;
+        if base.is_empty() {
+            let message = format!("base name ({}) should not be blank", image.raw);
+            return Err(Diagnostic::error(image.span, message).with_help(
+                "give the variable a value: `ARG NAME=default` before the first FROM, or --build-arg",
+            ));
+        }
+        let platform = platform(stage, globals, findings)?;
+        let name = stage.from.name.as_ref().map(|name| name.value.as_str());
+        let wanted = platform.as_ref().unwrap_or_else(|| self.options.platform());
+        let replaced = name.and_then(|name| self.options.named_context(name, wanted));
+        let (foundation, items) = match replaced {
+            Some((key, kind)) => (context_foundation(key, kind, wanted), Vec::new()),
+            None => (self.foundation(&base, wanted, image.span)?, items(stage)),
+        };
+        if let (None, Foundation::Directory(context)) = (replaced, &foundation) {
+            let message = format!("`{context}` is a directory; a stage cannot be built on it yet");
+            return Err(Diagnostic::error(image.span, message)
+                .with_help(format!("use `FROM scratch` and `COPY --from={context} / /`")));
+        }
+        let stage = replaced.is_none().then_some(stage);
+        Ok(Entry { stage, name, foundation, platform, items, span: image.span, inherited: false })
+    }
+
+    /// Finds what `base` names: a stage above, spelt exactly so (statement 73), a named context, an image.
+    fn foundation(&self, base: &str, platform: &Platform, span: Span) -> Result<Foundation, Diagnostic> {
+        if let Some(stage) = self.names.get(base) {
+            return Ok(Foundation::Stage(*stage));
+        }
+        if base == "scratch" {
+            return Ok(Foundation::Scratch);
+        }
+        self.image(base, platform, span)
+    }
+
+    fn image(&self, name: &str, platform: &Platform, span: Span) -> Result<Foundation, Diagnostic> {
+        let reference: Reference = name.parse().map_err(|error: crate::reference::ParseError| {
+            let finding = Diagnostic::error(span, error.to_string());
+            match self.similar_stage(name) {
+                Some(stage) => finding.with_help(format!("did you mean stage `{stage}`?")),
+                None => finding,
+            }
+        })?;
+        if let Some((key, kind)) = self.options.named_context(name, platform) {
+            return Ok(context_foundation(key, kind, platform));
+        }
+        Ok(Foundation::Image(BaseKey { name: BaseName::Reference(reference), platform: platform.clone() }))
+    }
+
+    /// Returns the stage that the user may have meant: one that differs in case or by a letter or two.
+    fn similar_stage(&self, name: &str) -> Option<&str> {
+        let folded = name.to_ascii_lowercase();
+        if let Some((stage, _)) = self.names.get_key_value(folded.as_str()) {
+            return Some(stage);
+        }
+        nearest(&folded, self.names.keys().copied())
+    }
+
+    /// Finds the stage to build (statement 74: in any case).
+    pub fn target(&self, options: &Options) -> Result<usize, Diagnostic> {
+        let Some(target) = &options.target else { return Ok(self.entries.len() - 1) };
+        self.names.get(target.to_ascii_lowercase().as_str()).copied().ok_or_else(|| {
+            let finding =
+                Diagnostic::error(Span::default(), format!("target stage \"{target}\" could not be found"));
+            match self.similar_stage(target) {
+                Some(stage) => finding.with_help(format!("did you mean stage `{stage}`?")),
+                None => finding,
+            }
+        })
+    }
+
+    /// Finds what the instructions of all stages read from.
+    pub fn link(&mut self, findings: &mut Vec<Diagnostic>) {
+        for entry in 0..self.entries.len() {
+            let mut items = std::mem::take(&mut self.entries[entry].items);
+            for item in &mut items {
+                self.link_item(item, findings);
+            }
+            self.entries[entry].items = items;
+        }
+    }
+
+    fn link_item(&mut self, item: &mut Item<'a>, findings: &mut Vec<Diagnostic>) {
+        let at = |span| if let Origin::Image(span) = item.origin { span } else { span };
+        let mut sources = Vec::new();
+        match &item.instruction.kind {
+            Kind::Copy(Transfer { from: Some(from), .. }) => match self.source(&from.value, at(from.span)) {
+                Ok(source) => sources.push(source),
+                Err(finding) => findings.push(finding),
+            },
+            Kind::Run(run) => {
+                for mount in &run.mounts {
+                    // A mount without `from` takes a number too, as in BuildKit (statement 75).
+                    let (name, span) =
+                        mount.from.as_ref().map_or(("scratch", mount.span), |from| (&from.value, from.span));
+                    match self.named_source(name, at(span)) {
+                        Ok(source) => sources.push(source),
+                        Err(finding) => findings.push(finding),
+                    }
+                }
+            }
+            _ => {}
+        }
+        item.sources = sources;
+    }
+
+    /// Finds what `--from` of COPY names: a stage by name or number, or an image.
+    fn source(&mut self, from: &str, span: Span) -> Result<usize, Diagnostic> {
+        let expanded = words::expand_at(from, span, self.escape, &Variables::default())?;
+        if expanded.text != from {
+            return Err(Diagnostic::error(span, "variable expansion is not supported for --from").with_help(
+                "define a stage with `FROM $image AS name` and a global ARG, and copy from that stage",
+            ));
+        }
+        match from.parse::<i64>() {
+            Err(_) => self.named_source(from, span),
+            Ok(number) => {
+                usize::try_from(number).ok().filter(|number| *number < self.entries.len()).ok_or_else(|| {
+                    let message = format!("invalid stage index {number}");
+                    Diagnostic::error(span, message)
+                        .with_help(format!("stages are numbered from 0 to {}", self.entries.len() - 1))
+                })
+            }
+        }
+    }
+
+    fn named_source(&mut self, name: &str, span: Span) -> Result<usize, Diagnostic> {
+        if let Some(stage) = self.names.get(name.to_ascii_lowercase().as_str()) {
+            return Ok(*stage);
+        }
+        let platform = self.options.platform();
+        let foundation =
+            if name == "scratch" { Foundation::Scratch } else { self.image(name, platform, span)? };
+        let (items, inherited) = (Vec::new(), true);
+        self.entries.push(Entry {
+            stage: None,
+            name: None,
+            foundation,
+            platform: None,
+            items,
+            span,
+            inherited,
+        });
+        Ok(self.entries.len() - 1)
+    }
+
+    /// Refuses stages that read from each other (statement 78).
+    pub fn refuse_cycles(&self) -> Result<(), Diagnostic> {
+        let mut state = vec![Visit::New; self.entries.len()];
+        for start in 0..self.entries.len() {
+            // A stack of (entry, its next item) instead of recursion: files may be long.
+            let mut path = vec![(start, self.reads(start))];
+            if state[start] == Visit::New {
+                state[start] = Visit::Open;
+            } else {
+                continue;
+            }
+            while let Some((entry, reads)) = path.last_mut() {
+                let entry = *entry;
+                let Some((next, span)) = reads.pop() else {
+                    state[entry] = Visit::Done;
+                    path.pop();
+                    continue;
+                };
+                match state[next] {
+                    Visit::Done => {}
+                    Visit::New => {
+                        state[next] = Visit::Open;
+                        path.push((next, self.reads(next)));
+                    }
+                    Visit::Open => {
+                        let message = format!("circular dependency detected on stage: {}", self.label(next));
+                        let finding = Diagnostic::error(span, message);
+                        return Err(finding.with_help("a stage can read only from stages above it"));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns what an entry reads from and where it says so, the last first.
+    fn reads(&self, entry: usize) -> Vec<(usize, Span)> {
+        let items = self.entries[entry].items.iter().rev();
+        items.flat_map(|item| item.sources.iter().map(|source| (*source, item.instruction.span))).collect()
+    }
+
+    /// Returns which entries `target` needs.
+    pub fn reachable(&self, target: usize) -> Vec<bool> {
+        let mut reached = vec![false; self.entries.len()];
+        if self.options.all_stages {
+            reached.fill(true);
+            return reached;
+        }
+        let mut open = vec![target];
+        while let Some(entry) = open.pop() {
+            if std::mem::replace(&mut reached[entry], true) {
+                continue;
+            }
+            let entry = &self.entries[entry];
+            if let Foundation::Stage(base) = entry.foundation {
+                open.push(base);
+            }
+            open.extend(entry.items.iter().flat_map(|item| &item.sources));
+        }
+        reached
+    }
+
+    /// Puts inherited triggers in front of the instructions of the stages that `target` needs, until they
+    /// bring no more sources (statements 192 to 197). Returns which entries are needed.
+    pub fn inherit_triggers(
+        &mut self,
+        target: usize,
+        bases: &Bases,
+        findings: &mut Vec<Diagnostic>,
+    ) -> Vec<bool> {
+        loop {
+            let reached = self.reachable(target);
+            let mut new_sources = false;
+            for entry in (0..self.entries.len()).filter(|entry| reached[*entry]) {
+                let mut triggers = self.triggers(entry, bases, findings);
+                for trigger in &mut triggers {
+                    self.link_item(trigger, findings);
+                    new_sources |= !trigger.sources.is_empty();
+                }
+                self.entries[entry].items.splice(0..0, triggers);
+            }
+            if !new_sources {
+                return self.reachable(target);
+            }
+        }
+    }
+
+    /// Returns the triggers that an entry inherits and has not got yet.
+    fn triggers(&mut self, entry: usize, bases: &Bases, findings: &mut Vec<Diagnostic>) -> Vec<Item<'a>> {
+        let Entry { stage: Some(_), foundation, span, inherited: false, .. } = &self.entries[entry] else {
+            return Vec::new();
+        };
+        let span = *span;
+        let triggers = match foundation {
+            Foundation::Scratch | Foundation::Directory(_) => Vec::new(),
+            Foundation::Stage(base) => {
+                let items = self.entries[*base].items.iter();
+                items.filter_map(|item| in_file_trigger(&item.instruction)).collect()
+            }
+            Foundation::Image(key) => {
+                let Some(Ok(image)) = bases.get(key) else { return Vec::new() };
+                let texts = image.config.config.on_build.iter();
+                texts
+                    .filter_map(|text| {
+                        image_trigger(text, span).map_err(|finding| findings.push(finding)).ok()
+                    })
+                    .collect()
+            }
+        };
+        self.entries[entry].inherited = true;
+        triggers
+    }
+
+    /// Returns the images that must be known and are not; those that do not exist are findings.
+    pub fn missing(
+        &self,
+        reached: &[bool],
+        bases: &Bases,
+        findings: &mut Vec<Diagnostic>,
+    ) -> Vec<BaseRequest> {
+        let (mut requests, mut seen) = (Vec::new(), BTreeSet::new());
+        for (entry, _) in self.entries.iter().zip(reached).filter(|(_, reached)| **reached) {
+            let Foundation::Image(key) = &entry.foundation else { continue };
+            if !seen.insert(key) {
+                continue;
+            }
+            match bases.get(key) {
+                None => requests.push(BaseRequest { key: key.clone(), span: entry.span }),
+                Some(Err(reason)) => findings.push(self.not_found(key, reason, entry.span)),
+                Some(Ok(_)) => {}
+            }
+        }
+        requests
+    }
+
+    fn not_found(&self, key: &BaseKey, reason: &str, span: Span) -> Diagnostic {
+        let finding = Diagnostic::error(span, format!("cannot get the image {}: {reason}", key.name));
+        let BaseName::Reference(reference) = &key.name else { return finding };
+        let name = reference.familiar_name();
+        if let Some(stage) = self.similar_stage(&name) {
+            return finding.with_help(format!("did you mean stage `{stage}`?"));
+        }
+        match nearest(&name, COMMON_IMAGES) {
+            Some(image) => finding.with_help(format!("did you mean `{image}`?")),
+            None => finding,
+        }
+    }
+
+    /// Returns how the user is told of an entry: its name, or `stage-2`.
+    pub fn label(&self, entry: usize) -> String {
+        self.entries[entry].name.map_or_else(|| format!("stage-{entry}"), str::to_owned)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Visit {
+    New,
+    Open,
+    Done,
+}
+
+fn items(stage: &Stage) -> Vec<Item<'_>> {
+    let item = |instruction| Item {
+        instruction: Cow::Borrowed(instruction),
+        origin: Origin::Stage,
+        sources: Vec::new(),
+    };
+    stage.instructions.iter().map(item).collect()
+}
+
+fn context_foundation(key: &str, kind: NamedContext, platform: &Platform) -> Foundation {
+    match kind {
+        NamedContext::Directory => Foundation::Directory(key.to_owned()),
+        NamedContext::Image => {
+            Foundation::Image(BaseKey { name: BaseName::Context(key.to_owned()), platform: platform.clone() })
+        }
+    }
+}
+
+fn in_file_trigger<'a>(instruction: &Instruction) -> Option<Item<'a>> {
+    let Kind::Onbuild(trigger) = &instruction.kind else { return None };
+    let instruction = Cow::Owned((*trigger.instruction).clone());
+    Some(Item { instruction, origin: Origin::Trigger, sources: Vec::new() })
+}
+
+fn image_trigger<'a>(text: &str, span: Span) -> Result<Item<'a>, Diagnostic> {
+    let instruction = parse_trigger(text).map_err(|finding| Diagnostic {
+        message: format!("the image's trigger `ONBUILD {text}` is wrong: {}", finding.message),
+        span,
+        ..finding
+    })?;
+    Ok(Item { instruction: Cow::Owned(instruction), origin: Origin::Image(span), sources: Vec::new() })
+}
+
+fn platform(
+    stage: &Stage,
+    globals: &Globals,
+    findings: &mut Vec<Diagnostic>,
+) -> Result<Option<Platform>, Diagnostic> {
+    let Some(word) = &stage.from.platform else { return Ok(None) };
+    let expansion = globals.expand(word, findings)?;
+    let text = &expansion.text;
+    let suggested =
+        |finding: Diagnostic| match expansion.unset.iter().find_map(|name| nearest(name, globals.known())) {
+            Some(name) => finding.with_help(format!("did you mean ${name}?")),
+            None => finding.with_help("a platform is written os/architecture, for example linux/amd64"),
+        };
+    if text.is_empty() {
+        let message = format!("empty platform value from expression {}", word.raw);
+        return Err(suggested(Diagnostic::error(word.span, message)));
+    }
+    let platform: Platform = text.parse().map_err(|error: crate::oci::PlatformError| {
+        suggested(Diagnostic::error(word.span, format!("failed to parse platform {}: {error}", word.raw)))
+    })?;
+    let only_target =
+        expansion.used.iter().map(String::as_str).eq(["TARGETPLATFORM"]) && expansion.unset.is_empty();
+    if only_target && globals.get("TARGETPLATFORM") == Some(text) {
+        findings.push(checks::redundant_target_platform(word.span, &word.raw));
+    }
+    if expansion.used.is_empty() && expansion.unset.is_empty() {
+        let name = stage.from.name.as_ref().map_or("", |name| &name.value);
+        if !name.contains(&platform.os) && !name.contains(&platform.architecture) {
+            findings.push(checks::constant_platform(word.span, text));
+        }
+    }
+    Ok(Some(platform))
+}

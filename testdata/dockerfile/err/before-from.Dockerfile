@@ -1,0 +1,4 @@
+ARG A
+RUN x
+ENV a=b
+FROM y

@@ -1,0 +1,5 @@
+FROM a
+RUN one <<A <<'B'
+a
+A
+never closed
