@@ -1,0 +1,196 @@
+//! Laying a layer's changes on a tree.
+//!
+//! One merge of two sorted sequences per directory: the children there are, and the changes grouped by
+//! their component at that depth. Directories that no change touches are shared with the lower tree.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::directory::{Child, Directory, Node, implied_directory};
+use super::name::Name;
+use super::{Change, Changes, Entry, Kind, LinkGroup, Tree};
+
+impl Tree {
+    /// Returns this tree with `changes` laid on it, as extracting the layer would: first everything that
+    /// whiteouts and opaque marks name is gone from this tree, then the layer's own entries come. So what a
+    /// layer puts into a directory that it marks opaque stays.
+    ///
+    /// Link groups of the changes are groups of their own, whatever their numbers.
+    pub fn apply(&self, changes: &Changes) -> Self {
+        let list = if changes.list.is_sorted_by(|a, b| a.path() <= b.path()) {
+            Cow::Borrowed(&changes.list)
+        } else {
+            let mut sorted = changes.list.clone();
+            sorted.sort_by(|a, b| a.path().cmp(b.path()));
+            Cow::Owned(sorted)
+        };
+        let mut groups = Groups { next: self.next_group, renamed: HashMap::new() };
+        let root = lay(Some(&self.root), &list, 0, &mut groups);
+        // Whatever the changes say, a tree has a root directory.
+        let root = root.filter(|root| root.entry.is_directory());
+        Self { root: root.unwrap_or_else(|| Node::leaf(implied_directory())), next_group: groups.next }
+    }
+}
+
+/// Gives the groups of the changes numbers that the lower tree does not use.
+struct Groups {
+    next: u64,
+    renamed: HashMap<LinkGroup, LinkGroup>,
+}
+
+impl Groups {
+    fn rename(&mut self, entry: &Entry) -> Entry {
+        let mut entry = entry.clone();
+        if let Kind::File { link: Some(link), .. } = &mut entry.kind {
+            *link = *self.renamed.entry(*link).or_insert_with(|| {
+                self.next = self.next.saturating_add(1);
+                LinkGroup(self.next - 1)
+            });
+        }
+        entry
+    }
+}
+
+/// Returns what stands at a path after `changes`, all of which are at that path or below it; the path is the
+/// first `depth` bytes of theirs.
+fn lay(lower: Option<&Node>, changes: &[Change], depth: usize, groups: &mut Groups) -> Option<Node> {
+    let own = changes.partition_point(|change| change.path().as_bytes().len() <= depth);
+    let (own, rest) = changes.split_at(own);
+    let (mut entry, mut gone, mut opaque) = (None, false, false);
+    for change in own {
+        match change {
+            Change::Upsert { entry: new, .. } => entry = Some(groups.rename(new)),
+            Change::Whiteout { .. } => gone = true,
+            Change::Opaque { .. } => opaque = true,
+        }
+    }
+    let lower = lower.filter(|_| !gone);
+    let entry = match (entry, lower) {
+        (Some(entry), _) => Some(entry),
+        (None, Some(lower)) => Some(lower.entry.clone()),
+        (None, None) => None,
+    };
+    // Whiteouts alone make no directory.
+    let brings = rest.iter().any(|change| matches!(change, Change::Upsert { .. }));
+    let entry = match entry {
+        Some(entry) if entry.is_directory() || !brings => entry,
+        Some(_) => implied_directory(),
+        None if brings => implied_directory(),
+        None => return None,
+    };
+    if !entry.is_directory() {
+        return Some(Node::leaf(entry));
+    }
+    let kept = lower.and_then(|lower| lower.below.as_ref()).filter(|_| !opaque);
+    let below = if rest.is_empty() {
+        kept.cloned()
+    } else {
+        let below_depth = if depth == 0 { 0 } else { depth + 1 };
+        lay_below(kept.map_or(&[][..], |kept| &kept.children), rest, below_depth, groups)
+    };
+    Some(Node { entry, below })
+}
+
+/// Merges the children of a directory with the changes below it. A child's name starts at byte `start` of
+/// the changes' paths.
+fn lay_below(
+    lower: &[Child],
+    changes: &[Change],
+    start: usize,
+    groups: &mut Groups,
+) -> Option<Arc<Directory>> {
+    let mut children = Vec::with_capacity(lower.len());
+    let mut lower = lower.iter().peekable();
+    for group in changes.chunk_by(|a, b| component(a, start) == component(b, start)) {
+        let name = component(&group[0], start);
+        while let Some(untouched) = lower.next_if(|child| child.name.as_bytes() < name) {
+            children.push(untouched.clone());
+        }
+        let there = lower.next_if(|child| child.name.as_bytes() == name);
+        if let Some(node) = lay(there.map(|child| &child.node), group, start + name.len(), groups) {
+            children.push(Child { name: Name::new(name), node });
+        }
+    }
+    children.extend(lower.cloned());
+    children.shrink_to_fit();
+    Directory::of(children)
+}
+
+/// The component of the change's path that starts at byte `start`.
+fn component(change: &Change, start: usize) -> &[u8] {
+    let rest = &change.path().as_bytes()[start..];
+    &rest[..rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len())]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::path::RelPath;
+    use crate::tree::testing::{changes, dir, file, linked, opaque, path, shown, symlink, upsert, whiteout};
+
+    fn tree(names: &[&str]) -> Tree {
+        names.iter().map(|name| (path(name), file(name))).collect()
+    }
+
+    #[test]
+    fn a_layer_adds_replaces_and_removes() {
+        let lower = tree(&["a/x", "a/y", "a-b/z", "c"]);
+        for (list, expected) in [
+            (vec![], vec!["/", "a/", "a/x", "a/y", "a-b/", "a-b/z", "c"]),
+            (vec![whiteout("a/x")], vec!["/", "a/", "a/y", "a-b/", "a-b/z", "c"]),
+            (vec![whiteout("a")], vec!["/", "a-b/", "a-b/z", "c"]),
+            (vec![whiteout("a"), whiteout("a-b"), whiteout("c")], vec!["/"]),
+            (vec![upsert("a", file("f"))], vec!["/", "a", "a-b/", "a-b/z", "c"]),
+            (
+                vec![upsert("c/d/e", file("f"))],
+                vec!["/", "a/", "a/x", "a/y", "a-b/", "a-b/z", "c/", "c/d/", "c/d/e"],
+            ),
+            (vec![opaque("a"), upsert("a/n", file("f"))], vec!["/", "a/", "a/n", "a-b/", "a-b/z", "c"]),
+            (
+                vec![upsert("a", dir(0o711)), opaque("a"), upsert("a/x/n", file("f"))],
+                vec!["/", "a/", "a/x/", "a/x/n", "a-b/", "a-b/z", "c"],
+            ),
+            (vec![whiteout("a"), upsert("a/n", file("f"))], vec!["/", "a/", "a/n", "a-b/", "a-b/z", "c"]),
+            (vec![opaque("")], vec!["/"]),
+            (vec![opaque(""), upsert("n", file("f"))], vec!["/", "n"]),
+            (
+                vec![whiteout("none"), whiteout("none/deep"), opaque("nor/this")],
+                vec!["/", "a/", "a/x", "a/y", "a-b/", "a-b/z", "c"],
+            ),
+            (
+                vec![upsert("b", symlink("c")), upsert("z", dir(0o755))],
+                vec!["/", "a/", "a/x", "a/y", "a-b/", "a-b/z", "b", "c", "z/"],
+            ),
+        ] {
+            assert_eq!(shown(&lower.apply(&changes(list.clone()))), expected, "{list:?}");
+            let mut shuffled = list.clone();
+            shuffled.reverse();
+            assert_eq!(shown(&lower.apply(&changes(shuffled))), expected, "reversed {list:?}");
+        }
+    }
+
+    #[test]
+    fn untouched_directories_are_shared() {
+        let lower = tree(&["a/x", "b/y"]);
+        let upper = lower.apply(&changes(vec![whiteout("a/x")]));
+        let below = |tree: &Tree| tree.root.child(b"b").and_then(|node| node.below.clone());
+        assert!(below(&lower).zip(below(&upper)).is_some_and(|(a, b)| Arc::ptr_eq(&a, &b)));
+        assert_eq!(upper.get(&path("a")), Some(&dir(0o755)));
+        assert_eq!(upper.get(&RelPath::root()), Some(&dir(0o755)));
+    }
+
+    #[test]
+    fn link_groups_of_a_layer_are_its_own() {
+        let lower: Tree = [("a", 0), ("b", 0)]
+            .map(|(name, group)| (path(name), linked("1", Some(group))))
+            .into_iter()
+            .collect();
+        let layer = changes(vec![upsert("c", linked("1", Some(0))), upsert("d", linked("1", Some(0)))]);
+        let expected: Tree = [("a", 1), ("b", 1), ("c", 2), ("d", 2)]
+            .map(|(name, group)| (path(name), linked("1", Some(group))))
+            .into_iter()
+            .collect();
+        assert!(lower.apply(&layer) == expected);
+    }
+}
