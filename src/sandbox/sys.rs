@@ -115,6 +115,19 @@ pub(super) fn signal_descriptor(signals: &[c_int]) -> io::Result<OwnedFd> {
     }
 }
 
+/// Unblocks `signals`.
+pub(super) fn unblock_signals(signals: &[c_int]) -> io::Result<()> {
+    // SAFETY: the set is initialised by sigemptyset before use.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        for signal in signals {
+            libc::sigaddset(&mut set, *signal);
+        }
+        check(libc::sigprocmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut())).map(drop)
+    }
+}
+
 /// A signal that arrived at a [`signal_descriptor`].
 pub(super) struct Arrived {
     /// Its number.

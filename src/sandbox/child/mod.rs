@@ -12,10 +12,10 @@
 mod command;
 mod devices;
 mod init;
-mod mount;
+pub(super) mod mount;
 mod resolve;
 mod root;
-mod view;
+pub(super) mod view;
 
 use std::fmt::Display;
 use std::io;

@@ -12,7 +12,11 @@ use rustix::mount::{
 use crate::sandbox::sys;
 
 /// Makes a new file system of `kind`; an option without value is a flag.
-pub(super) fn new(kind: &str, options: &[(&str, &str)], attributes: MountAttrFlags) -> io::Result<OwnedFd> {
+pub(in crate::sandbox) fn new(
+    kind: &str,
+    options: &[(&str, &str)],
+    attributes: MountAttrFlags,
+) -> io::Result<OwnedFd> {
     let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(&context, "source", kind)?;
     for (key, value) in options {
@@ -26,13 +30,13 @@ pub(super) fn new(kind: &str, options: &[(&str, &str)], attributes: MountAttrFla
 }
 
 /// Turns a configured context into a detached mount.
-pub(super) fn create(context: BorrowedFd<'_>, attributes: MountAttrFlags) -> io::Result<OwnedFd> {
+pub(in crate::sandbox) fn create(context: BorrowedFd<'_>, attributes: MountAttrFlags) -> io::Result<OwnedFd> {
     fsconfig_create(context)?;
     Ok(fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
 }
 
 /// Makes a detached second view of what lies at `place`, with the mounts below it if `recursive`.
-pub(super) fn bind(place: impl AsFd, recursive: bool) -> io::Result<OwnedFd> {
+pub(in crate::sandbox) fn bind(place: impl AsFd, recursive: bool) -> io::Result<OwnedFd> {
     let mut flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     if recursive {
@@ -42,12 +46,12 @@ pub(super) fn bind(place: impl AsFd, recursive: bool) -> io::Result<OwnedFd> {
 }
 
 /// Makes a mount and those below it read-only.
-pub(super) fn read_only(mount: impl AsFd) -> io::Result<()> {
+pub(in crate::sandbox) fn read_only(mount: impl AsFd) -> io::Result<()> {
     sys::set_read_only(mount.as_fd(), true)
 }
 
 /// Attaches a detached mount to `place`.
-pub(super) fn attach(mount: impl AsFd, place: impl AsFd) -> io::Result<()> {
+pub(in crate::sandbox) fn attach(mount: impl AsFd, place: impl AsFd) -> io::Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     Ok(move_mount(mount, "", place, "", flags)?)
 }

@@ -14,7 +14,7 @@ use crate::sandbox::spec::{Root, Upper};
 use crate::sandbox::wire::Failure;
 
 /// Returns a detached mount of `root`. `empty` is an empty directory that stands for no lower directory.
-pub(super) fn open(root: &Root, empty: &Path) -> Result<OwnedFd, Failure> {
+pub(in crate::sandbox) fn open(root: &Root, empty: &Path) -> Result<OwnedFd, Failure> {
     match root {
         Root::Directory(path) => bind_path(path),
         // Overlayfs wants two lower directories where there is no upper.
