@@ -2,7 +2,7 @@
 
 use oci_spec::image::{Descriptor, MediaType};
 
-use crate::digest::{DiffId, Digest};
+use crate::digest::{self, DiffId, Digest};
 use crate::oci::ImageConfig;
 use crate::reference::Reference;
 
@@ -32,6 +32,19 @@ impl Blob {
         let digest: oci_spec::image::Sha256Digest =
             self.digest.hex().parse().expect("64 hexadecimal digits are a sha256 digest");
         Descriptor::new(MediaType::from(self.media_type.as_str()), self.size, digest)
+    }
+}
+
+impl TryFrom<&Descriptor> for Blob {
+    type Error = digest::ParseError;
+
+    /// Fails if the digest is not a sha256.
+    fn try_from(descriptor: &Descriptor) -> Result<Self, Self::Error> {
+        Ok(Self {
+            media_type: descriptor.media_type().to_string(),
+            digest: descriptor.digest().to_string().parse()?,
+            size: descriptor.size(),
+        })
     }
 }
 

@@ -4,6 +4,9 @@
 //! drops what Docker stores in it (Healthcheck, OnBuild, Shell, ArgsEscaped) and because unknown fields of a
 //! base must live on.
 
+pub mod media_type;
+mod select;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -13,6 +16,8 @@ use serde_json::Value;
 
 use crate::digest::DiffId;
 use crate::time::Timestamp;
+
+pub use self::select::{NoPlatform, select_platform};
 
 /// The comment of every history entry that a Dockerfile made; the same as BuildKit's.
 pub const HISTORY_COMMENT: &str = "buildkit.dockerfile.v0";

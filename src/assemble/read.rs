@@ -1,0 +1,97 @@
+//! From documents back to an image.
+
+use oci_spec::image::{ImageIndex, ImageManifest};
+use serde::Deserialize;
+
+use super::Error;
+use crate::digest::Digest;
+use crate::image::{Blob, Image, Layer};
+use crate::oci::{ImageConfig, Platform, media_type, select_platform};
+use crate::store::Store;
+
+/// What a root descriptor can lead to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Document {
+    /// An image of one platform.
+    Manifest(ImageManifest),
+    /// Images of several platforms.
+    Index(ImageIndex),
+}
+
+/// An index in an index is allowed; deeper ones are somebody's mistake or malice.
+const NESTING_LIMIT: usize = 4;
+
+/// Reads an image from the store: the root is its manifest, or an index from which the platform is chosen.
+/// Layers need not be there.
+///
+/// # Errors
+/// If a document is missing, damaged, or has no image for the platform.
+pub fn read(store: &Store, root: &Blob, platform: &Platform) -> Result<Image, Error> {
+    let mut blob = root.clone();
+    for _ in 0..NESTING_LIMIT {
+        match parse(blob.digest, &store.read_blob(&blob)?)? {
+            Document::Index(index) => blob = checked(blob.digest, select_platform(&index, platform)?)?,
+            Document::Manifest(manifest) => {
+                let config = store.read_blob(&checked(blob.digest, manifest.config())?)?;
+                return image_of(blob.digest, &manifest, &config);
+            }
+        }
+    }
+    Err(Error::Nested { digest: root.digest })
+}
+
+/// Reads a manifest or an index, OCI's or Docker's; `digest` is for the error.
+///
+/// # Errors
+/// If it is neither.
+pub fn parse(digest: Digest, bytes: &[u8]) -> Result<Document, Error> {
+    /// Enough to tell the kinds apart; `mediaType` may be missing in OCI's documents.
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Kind {
+        #[serde(default)]
+        schema_version: u32,
+        media_type: Option<String>,
+        manifests: Option<serde::de::IgnoredAny>,
+    }
+    let json = |what| move |source| Error::Json { what, digest, source };
+    let kind: Kind = serde_json::from_slice(bytes).map_err(json("manifest"))?;
+    let is_index = kind.media_type.as_deref().map_or(kind.manifests.is_some(), media_type::is_index);
+    let is_manifest = kind.media_type.as_deref().is_none_or(media_type::is_manifest);
+    if kind.schema_version != 2 || !(is_index || is_manifest) {
+        let media_type = kind.media_type.unwrap_or_else(|| format!("schema {}", kind.schema_version));
+        return Err(Error::NotAnImage { digest, media_type });
+    }
+    if is_index {
+        serde_json::from_slice(bytes).map(Document::Index).map_err(json("index"))
+    } else {
+        serde_json::from_slice(bytes).map(Document::Manifest).map_err(json("manifest"))
+    }
+}
+
+/// Makes an image of a manifest and the bytes of its config.
+///
+/// # Errors
+/// If they are damaged or contradict each other.
+pub fn image_of(digest: Digest, manifest: &ImageManifest, config: &[u8]) -> Result<Image, Error> {
+    let config_digest = checked(digest, manifest.config())?.digest;
+    let config: ImageConfig = serde_json::from_slice(config).map_err(|source| Error::Json {
+        what: "image config",
+        digest: config_digest,
+        source,
+    })?;
+    let (blobs, diff_ids) = (manifest.layers(), &config.rootfs.diff_ids);
+    if blobs.len() != diff_ids.len() {
+        return Err(Error::LayerCount { digest, layers: blobs.len(), diff_ids: diff_ids.len() });
+    }
+    let layers = blobs
+        .iter()
+        .zip(diff_ids)
+        .map(|(descriptor, diff_id)| Ok(Layer { blob: checked(digest, descriptor)?, diff_id: *diff_id }))
+        .collect::<Result<_, Error>>()?;
+    Ok(Image { manifest: digest, config, layers, remote: None })
+}
+
+fn checked(document: Digest, descriptor: &oci_spec::image::Descriptor) -> Result<Blob, Error> {
+    Blob::try_from(descriptor).map_err(|source| Error::Digest { digest: document, source })
+}
