@@ -16,18 +16,18 @@ use crate::support::registry::{Options, PASSWORD, TestRegistry, USER};
 use crate::support::{push, require, skip};
 
 /// A client with a store of its own.
-struct Client {
-    registry: Registry,
-    store: Store,
+pub struct Client {
+    pub registry: Registry,
+    pub store: Store,
     _folder: tempfile::TempDir,
 }
 
 impl Client {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self::with(|_| {})
     }
 
-    fn with(configure: impl FnOnce(&mut Config)) -> Self {
+    pub fn with(configure: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         let mut config = Config::new(store.clone());
@@ -36,27 +36,27 @@ impl Client {
         Self { registry: Registry::new(config).unwrap(), store, _folder: folder }
     }
 
-    fn resolve(&self, name: &str) -> Result<Image, Error> {
+    pub fn resolve(&self, name: &str) -> Result<Image, Error> {
         self.registry.resolve(&name.parse().unwrap(), &Platform::host())
     }
 
-    fn fetch(&self, image: &Image) -> Result<(), Error> {
+    pub fn fetch(&self, image: &Image) -> Result<(), Error> {
         let from: &Reference = image.remote.as_ref().expect("the store lacks a layer");
         self.registry.fetch(from, &blobs(image), &|_, _| ())
     }
 }
 
-fn blobs(image: &Image) -> Vec<Blob> {
+pub fn blobs(image: &Image) -> Vec<Blob> {
     image.layers.iter().map(|layer| layer.blob.clone()).collect()
 }
 
-fn hosts(text: &str) -> Hosts {
+pub fn hosts(text: &str) -> Hosts {
     let mut hosts = Hosts::default();
     hosts.add(Path::new("registries.conf"), text).unwrap();
     hosts
 }
 
-fn layer(name: &str, bytes: &[u8]) -> Vec<u8> {
+pub fn layer(name: &str, bytes: &[u8]) -> Vec<u8> {
     let mut layer = Layer::new();
     layer.file(name, 0o644, bytes);
     layer.finish()

@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "not every test binary uses every part")]
 
 pub mod bases;
+pub mod fault;
 pub mod registry;
 
 use std::ffi::OsStr;

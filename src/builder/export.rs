@@ -1,0 +1,203 @@
+//! The image goes where it was asked for.
+
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::built::{Built, BuiltImage};
+use super::{Destination, Error, Export, ExportKind, Request};
+use crate::archive;
+use crate::assemble::{self, Assembled, Flavor, NewEntry, Parts};
+use crate::cache::KeyBuilder;
+use crate::graph::{Graph, Output};
+use crate::image::Blob;
+use crate::layer::{self, Compression, PackOptions};
+use crate::reference::Reference;
+use crate::solve::{self, Snapshot, Solution, Workshop};
+use crate::time::Timestamp;
+
+/// Assembles the image and writes it to every place that the request names.
+pub(super) fn export(
+    request: &Request,
+    graph: &Graph,
+    solution: &Solution,
+    workshop: &Workshop<'_>,
+) -> Result<Built, Error> {
+    let mut built = Built::default();
+    for (output, root) in graph.outputs.iter().zip(&solution.roots) {
+        for export in &request.exports {
+            if export.kind.is_image() {
+                let flavor = export.flavor();
+                let image = image(output, root.as_ref(), solution, workshop, flavor)?;
+                built.image = Some(BuiltImage { manifest: image.manifest.clone(), config: image.config.clone() });
+                let names: Vec<Reference> = request.tags.iter().chain(&export.names).cloned().collect();
+                write_image(export, &image, root.as_ref(), &names, workshop)?;
+            } else {
+                write_files(export, root.as_ref(), workshop)?;
+            }
+        }
+    }
+    Ok(built)
+}
+
+impl ExportKind {
+    /// Tells whether the form has layers, and not just files.
+    pub const fn is_image(self) -> bool {
+        match self {
+            Self::Store | Self::Oci | Self::OciDirectory | Self::Docker => true,
+            Self::Local | Self::Tar => false,
+        }
+    }
+}
+
+impl Export {
+    const fn flavor(&self) -> Flavor {
+        match (self.oci_media_types, self.kind) {
+            (Some(true), _) => Flavor::Oci,
+            (Some(false), _) | (None, ExportKind::Docker) => Flavor::Docker,
+            (None, _) => Flavor::Oci,
+        }
+    }
+}
+
+impl Request {
+    /// Returns how new layers are packed: what the exports ask for, which is the same for all of them.
+    pub(super) fn packing(&self) -> PackOptions {
+        let compression = self.exports.iter().find_map(|export| export.compression);
+        let rewrite = self.exports.iter().any(|export| export.rewrite_timestamps);
+        PackOptions {
+            compression: compression.unwrap_or_default(),
+            jobs: self.jobs,
+            clamp_mtime: self.epoch.filter(|_| rewrite),
+        }
+    }
+}
+
+/// Writes config and manifest. Their times are those of the first build that made the same image, so that an
+/// unchanged rebuild has the same digest.
+fn image(
+    output: &Output,
+    root: Option<&Arc<Snapshot>>,
+    solution: &Solution,
+    workshop: &Workshop<'_>,
+    flavor: Flavor,
+) -> Result<Assembled, Error> {
+    let layers = solve::layers(root);
+    let mut key = KeyBuilder::new("image");
+    key.input("config", serde_json::to_string(&output.config).expect("a config is plain data"));
+    for entry in &output.history {
+        key.input("history", (&entry.created_by, (&entry.author, entry.step.is_some())));
+    }
+    for layer in &layers {
+        key.input("layer", layer.diff_id.0);
+    }
+    let key = key.finish().0;
+    let recorded = workshop.store.record(&key.0)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let created: Timestamp = match recorded {
+        Some(created) => created,
+        None => {
+            let bytes = serde_json::to_vec(&workshop.now).expect("a time is plain data");
+            workshop.store.put_record(&key.0, &bytes)?;
+            workshop.now
+        }
+    };
+    let history = output.history.iter().map(|entry| NewEntry {
+        created_by: entry.created_by.clone(),
+        author: entry.author.clone(),
+        created: Some(entry.step.map_or(created, |step| solution.created(step))),
+        has_layer: entry.step.is_some(),
+    });
+    let parts = Parts {
+        config: output.config.clone(),
+        layers,
+        history: history.collect(),
+        created: Some(created),
+        epoch: workshop.epoch,
+        annotations: std::collections::BTreeMap::new(),
+        flavor,
+    };
+    Ok(assemble::image(workshop.store, parts)?)
+}
+
+fn write_image(
+    export: &Export,
+    image: &Assembled,
+    root: Option<&Arc<Snapshot>>,
+    names: &[Reference],
+    workshop: &Workshop<'_>,
+) -> Result<(), Error> {
+    let store = workshop.store;
+    let manifest: &Blob = &image.manifest;
+    if export.kind != ExportKind::Store {
+        // Only an archive needs the bytes of the base.
+        solve::fetch_layers(root, workshop)?;
+    }
+    let name = match export.kind {
+        ExportKind::Store => "storing the image",
+        ExportKind::Oci | ExportKind::OciDirectory => "writing the OCI layout",
+        ExportKind::Docker | ExportKind::Local | ExportKind::Tar => "writing the docker archive",
+    };
+    workshop.task(name.to_owned(), |_| match (export.kind, &export.destination) {
+        (ExportKind::Store, _) => {
+            solve::fetch_layers(root, workshop)?;
+            names.iter().try_for_each(|name| store.tag(name, manifest))?;
+            Ok(())
+        }
+        (ExportKind::OciDirectory, Some(Destination::Path(path))) => {
+            Ok(archive::oci_directory(store, manifest, names, path)?)
+        }
+        (ExportKind::Docker, Some(to)) => to_file(to, |out| Ok(archive::docker(store, manifest, names, out)?)),
+        (_, Some(to)) => to_file(to, |out| Ok(archive::oci(store, manifest, names, out)?)),
+        (_, None) => unreachable!("every form but the store's has a destination"),
+    })
+}
+
+fn write_files(export: &Export, root: Option<&Arc<Snapshot>>, workshop: &Workshop<'_>) -> Result<(), Error> {
+    let files = solve::files(root, workshop)?;
+    match (&export.destination, export.kind) {
+        (Some(Destination::Path(path)), ExportKind::Local) => {
+            workshop.task("writing the files".to_owned(), |_| {
+                fs_err::create_dir_all(path)?;
+                Ok(solve::write_files(&files, path, workshop)?)
+            })
+        }
+        (Some(to), _) => workshop.task("writing the tar".to_owned(), |_| {
+            let options = PackOptions { compression: Compression::None, ..workshop.packing.clone() };
+            to_file(to, |out| Ok(layer::pack(&files.changes, &options, out).map(drop)?))
+        }),
+        (None, _) => unreachable!("files have a destination"),
+    }
+}
+
+/// Writes to a new file that appears whole or not at all, or to standard output.
+fn to_file(
+    destination: &Destination,
+    write: impl FnOnce(&mut (dyn Write + Send)) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let path = match destination {
+        Destination::Path(path) => path,
+        Destination::Stdout => {
+            let mut out = BufWriter::new(std::io::stdout());
+            write(&mut out)?;
+            return Ok(out.flush()?);
+        }
+    };
+    // Devices and pipes are written as they are.
+    if path.exists() && !path.is_file() {
+        let mut out = BufWriter::new(fs_err::OpenOptions::new().write(true).open(path)?);
+        write(&mut out)?;
+        return Ok(out.flush()?);
+    }
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new()
+        .prefix(".kiln-")
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
+        .tempfile_in(directory)?;
+    {
+        let mut out = BufWriter::with_capacity(1 << 20, file.as_file_mut());
+        write(&mut out)?;
+        out.flush()?;
+    }
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
