@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::{Error, NamedContext, Request};
 use crate::archive;
 use crate::assemble;
-use crate::event::Listener;
 use crate::image::{Blob, Image};
 use crate::lower::{BaseKey, BaseName, BaseRequest, Bases};
 use crate::oci::Platform;
@@ -19,7 +18,6 @@ pub(super) struct Finder<'a> {
     pub(super) request: &'a Request,
     pub(super) store: &'a Store,
     pub(super) registry: &'a Registry,
-    pub(super) listener: &'a dyn Listener,
 }
 
 impl Finder<'_> {
@@ -73,9 +71,9 @@ impl Finder<'_> {
     }
 
     fn by_archive(&self, path: &Path) -> Result<Blob, Error> {
-        let images = archive::load(self.store, path)?;
+        let images = archive::load_path(self.store, path)?;
         match &images[..] {
-            [(_, root)] => Ok(root.clone()),
+            [image] => Ok(image.manifest.clone()),
             _ => Err(Error::NotOneImage { path: path.to_owned(), count: images.len() }),
         }
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::diagnostic::{Diagnostic, Span};
-use crate::{archive, assemble, context, layer, registry, rootfs, sandbox, solve, store};
+use crate::{archive, assemble, context, layer, pattern, registry, solve, store};
 
 /// Why a build failed.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +15,15 @@ pub enum Error {
     /// A context cannot be read.
     #[error(transparent)]
     Context(#[from] context::Error),
+    /// The ignore file has a bad pattern.
+    #[error("cannot use {}", .path.display())]
+    Ignore {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: pattern::Error,
+    },
     /// A step failed.
     #[error(transparent)]
     Step(#[from] solve::Error),
@@ -33,15 +42,9 @@ pub enum Error {
     /// A registry does not give what it should.
     #[error(transparent)]
     Registry(#[from] registry::Error),
-    /// Files cannot be put into a directory.
-    #[error(transparent)]
-    Rootfs(#[from] rootfs::Error),
     /// A tar cannot be written.
     #[error(transparent)]
-    Layer(#[from] layer::Error),
-    /// The means to stop commands cannot be had.
-    #[error(transparent)]
-    Sandbox(#[from] sandbox::Error),
+    Pack(#[from] layer::pack::Error),
     /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] std::io::Error),

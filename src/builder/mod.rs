@@ -14,6 +14,7 @@ mod error;
 mod export;
 mod request;
 
+use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 
 pub use built::Built;
@@ -21,13 +22,16 @@ pub use error::Error;
 pub use request::{Destination, Export, ExportKind, NamedContext, NamedContextError, Request};
 
 use self::bases::Finder;
+use crate::context::{self, IgnoreFile};
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::digest::Digest;
 use crate::dockerfile::{self, instruction::Dockerfile};
 use crate::event::{Event, Listener};
 use crate::graph::{Graph, Network};
 use crate::image::Blob;
 use crate::lower::{self, Bases, Lowered};
 use crate::oci::Platform;
+use crate::pattern::Ignore;
 use crate::reference::Reference;
 use crate::registry::Registry;
 use crate::sandbox::Cancel;
@@ -46,18 +50,13 @@ pub struct Plan {
 ///
 /// # Errors
 /// With all findings if one of them is an error, or if the store or a registry fails.
-pub fn plan(
-    request: &Request,
-    store: &Store,
-    registry: &Registry,
-    listener: &dyn Listener,
-) -> Result<Plan, Error> {
+pub fn plan(request: &Request, store: &Store, registry: &Registry) -> Result<Plan, Error> {
     let parsed = dockerfile::parse(request.dockerfile.clone());
     let Some(mut file) = parsed.dockerfile else { return Err(Error::Findings(parsed.diagnostics)) };
     override_syntax(&mut file, request.syntax.as_deref());
     let mut warnings = parsed.diagnostics;
     let options = request.lower_options();
-    let finder = Finder { request, store, registry, listener };
+    let finder = Finder { request, store, registry };
     let mut bases = Bases::default();
     loop {
         match lower::lower(&file, &options, &bases) {
@@ -105,6 +104,32 @@ impl Request {
     }
 }
 
+impl Request {
+    /// Returns the directories that steps may read, with what is left out of each.
+    fn contexts(&self, store: &Store) -> Result<Contexts, Error> {
+        let mut contexts = Contexts::default();
+        contexts.add(None, context_of(&self.context, self.ignore.clone(), store)?);
+        for (name, context) in &self.named_contexts {
+            if let NamedContext::Directory(path) = context {
+                let path = fs_err::canonicalize(path)?;
+                let ignore = context::find_ignore_file(None, &path)?;
+                contexts.add(Some(name.clone()), context_of(&path, ignore, store)?);
+            }
+        }
+        Ok(contexts)
+    }
+}
+
+fn context_of(path: &Path, ignore: Option<IgnoreFile>, store: &Store) -> Result<solve::Context, Error> {
+    let ignore_file = ignore.as_ref().map(|file| file.path.display().to_string()).unwrap_or_default();
+    let ignore = match ignore {
+        Some(file) => Ignore::parse(&file.text).map_err(|source| Error::Ignore { path: file.path, source })?,
+        None => Ignore::default(),
+    };
+    let key = Digest::of(path.as_os_str().as_encoded_bytes());
+    Ok(solve::Context { path: path.to_owned(), ignore, ignore_file, stat_cache: store.stat_cache_path(&key) })
+}
+
 /// Builds what `request` says.
 ///
 /// # Errors
@@ -119,12 +144,12 @@ pub fn build(
     listener.event(Event::Started { rung: request.isolation.to_string() });
     // Blobs of a running build are not garbage, named or not.
     let _lease = store.lease()?;
-    let Plan { graph, warnings } = plan(request, store, registry, listener)?;
+    let Plan { graph, warnings } = plan(request, store, registry)?;
     for warning in warnings {
         listener.event(Event::Warning(warning));
     }
-    let contexts = Contexts::new(request, store);
-    let fetch = |reference: &Reference, blobs: &[Blob], progress: &dyn Fn(u64, u64)| {
+    let contexts = request.contexts(store)?;
+    let fetch = |reference: &Reference, blobs: &[Blob], progress: &(dyn Fn(u64, u64) + Sync)| {
         registry.fetch(reference, blobs, progress).map_err(FetchError::from)
     };
     let workshop = Workshop {
@@ -134,6 +159,7 @@ pub fn build(
         isolation: &request.isolation,
         jobs: request.jobs,
         now: request.epoch.map_or(request.now, |epoch| epoch.min(request.now)),
+        epoch: request.epoch,
         packing: request.packing(),
         scope: request.context.to_string_lossy().into_owned(),
         listener,
@@ -142,6 +168,6 @@ pub fn build(
     };
     let images = request.exports.iter().any(|export| export.kind.is_image());
     let solution = solve::solve(&graph, &workshop, images)?;
-    contexts.save_stat_caches();
+    contexts.remember();
     export::export(request, &graph, &solution, &workshop)
 }

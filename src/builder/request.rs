@@ -6,10 +6,11 @@ use std::str::FromStr;
 
 use crate::context::IgnoreFile;
 use crate::diagnostic::Source;
+use crate::graph::Network;
 use crate::layer::Compression;
 use crate::oci::Platform;
 use crate::reference::Reference;
-use crate::sandbox::Rung;
+use crate::sandbox::Isolation;
 use crate::time::Timestamp;
 
 /// A build.
@@ -38,7 +39,9 @@ pub struct Request {
     /// The stages for which the cache must not answer.
     pub no_cache_filter: Vec<String>,
     /// How RUN steps are isolated.
-    pub rung: Rung,
+    pub isolation: Isolation,
+    /// The network of RUN steps that do not choose; the host's for `None`.
+    pub network: Option<Network>,
     /// How many steps run at the same time, and how many threads pack.
     pub jobs: usize,
     /// The time at which the build began: what new history entries say.
@@ -120,8 +123,6 @@ pub struct Export {
     pub names: Vec<Reference>,
     /// How new layers are compressed; gzip for `None`.
     pub compression: Option<Compression>,
-    /// Whether layers of the base are compressed anew too.
-    pub force_compression: bool,
     /// Whether media types are OCI's; by the kind for `None`.
     pub oci_media_types: Option<bool>,
     /// Whether files of new layers get no later time than `SOURCE_DATE_EPOCH`.
@@ -136,7 +137,6 @@ impl Export {
             destination,
             names: Vec::new(),
             compression: None,
-            force_compression: false,
             oci_media_types: None,
             rewrite_timestamps: false,
         }

@@ -8,8 +8,7 @@ use kiln::builder::{self, Built, Destination, Export, ExportKind, NamedContext, 
 use kiln::diagnostic::Source;
 use kiln::oci::Platform;
 use kiln::reference::Reference;
-use kiln::registry::Registry;
-use kiln::store::Store;
+use kiln::sandbox::Cancel;
 use kiln::context;
 
 use super::Outcome;
@@ -92,7 +91,7 @@ impl SourceArgs {
             return Err(Failure::plain(format!("the context `{}` is not a directory", self.context.display())));
         }
         let (dockerfile, path) = self.read_dockerfile()?;
-        let ignore = context::find_ignore_file(&self.context, path.as_deref()).map_err(Failure::from_error)?;
+        let ignore = context::find_ignore_file(path.as_deref(), &self.context).map_err(Failure::from_error)?;
         let epoch = source_date_epoch(&self.build_arg)?;
         Ok(Request {
             syntax: syntax_override(&self.build_arg),
@@ -106,7 +105,8 @@ impl SourceArgs {
             platform: self.platform.as_deref().map(platform).transpose()?,
             no_cache: self.no_cache,
             no_cache_filter: self.no_cache_filter.clone(),
-            rung: environment.rung.clone(),
+            isolation: environment.isolation.clone(),
+            network: None,
             jobs: std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
             now: environment.now,
             epoch,
@@ -130,7 +130,8 @@ impl SourceArgs {
             std::io::stdin().lock().read_to_end(&mut bytes).map_err(Failure::from_error)?;
             return Ok((bytes_to_source("-".to_owned(), bytes)?, None));
         }
-        let path = context::find_dockerfile(&self.context, self.file.as_deref()).map_err(Failure::from_error)?;
+        let named = self.file.clone().unwrap_or_else(|| self.context.join("Dockerfile"));
+        let path = context::find_dockerfile(&named);
         let bytes = fs_err::read(&path).map_err(Failure::from_error)?;
         Ok((bytes_to_source(path.display().to_string(), bytes)?, Some(path)))
     }
@@ -164,18 +165,14 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Outcome {
         request.jobs = jobs.get();
     }
     let store = environment.store()?;
-    let registry = registry(environment, &store)?;
+    let registry = environment.registry(&store)?;
     let style = if args.quiet { Style::Quiet } else { args.progress };
     let listener = progress::listener(style, request.dockerfile.clone());
-    let result = builder::build(&request, &store, &registry, &*listener);
+    let cancel = Cancel::new().map_err(Failure::from_error)?;
+    let result = builder::build(&request, &store, &registry, &*listener, &cancel);
     drop(listener);
     let built = result.map_err(|error| explain(&request.dockerfile, error))?;
     report_result(args, &request, &built)
-}
-
-/// Opens the registry client.
-pub(crate) fn registry(environment: &Environment, store: &Store) -> Result<Registry, Failure> {
-    Registry::new(environment.registry_config()?, store.clone()).map_err(Failure::from_error)
 }
 
 fn exports(outputs: &[OutputArg]) -> Result<Vec<Export>, Failure> {

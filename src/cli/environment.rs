@@ -1,33 +1,22 @@
 //! What the process finds around itself: user, home, store, clock, configuration files.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use kiln::registry;
-use kiln::sandbox::{self, Rung};
+use kiln::registry::{self, Credentials, Hosts, Registry};
+use kiln::sandbox::{self, Isolation, Rung};
 use kiln::store::Store;
 use kiln::time::Timestamp;
 
 use super::Global;
 use super::report::Failure;
 
-/// `--isolation`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Isolation {
-    /// The strongest that works here.
-    Auto,
-    /// Namespaces, or fail.
-    Namespaces,
-    /// A chroot without namespaces; needs root.
-    Chroot,
-}
-
 /// What commands need of the surroundings.
 pub(crate) struct Environment {
     /// The directory of the store.
     pub(crate) store_root: PathBuf,
     /// How RUN steps are isolated.
-    pub(crate) rung: Rung,
+    pub(crate) isolation: Isolation,
     /// The time at which the command began.
     pub(crate) now: Timestamp,
 }
@@ -38,48 +27,55 @@ impl Environment {
         Store::open(&self.store_root).map_err(Failure::from_error)
     }
 
-    /// Reads the registries' configuration and credentials.
-    pub(crate) fn registry_config(&self) -> Result<registry::Config, Failure> {
-        let home = home();
-        let in_home = |path: &str| home.as_ref().map(|home| home.join(path));
-        let first_existing = |candidates: [Option<PathBuf>; 2]| candidates.into_iter().flatten().find(|path| path.exists());
-        let registries_conf = variable("CONTAINERS_REGISTRIES_CONF").or_else(|| {
-            first_existing([
-                in_home(".config/containers/registries.conf"),
-                Some(PathBuf::from("/etc/containers/registries.conf")),
-            ])
-        });
-        let docker_config = variable("DOCKER_CONFIG").or_else(|| in_home(".docker")).map(|dir| dir.join("config.json"));
-        let runtime_auth = variable("XDG_RUNTIME_DIR").map(|dir| dir.join("containers/auth.json"));
-        let auth_file = variable("REGISTRY_AUTH_FILE").or(runtime_auth);
-        registry::Config::load(registries_conf.as_deref(), &[auth_file, docker_config].into_iter().flatten().collect::<Vec<_>>())
-            .map_err(Failure::from_error)
+    /// Reads the registries' configuration and credentials, and sets up the client.
+    pub(crate) fn registry(&self, store: &Store) -> Result<Registry, Failure> {
+        let mut config = registry::Config::new(store.clone());
+        config.hosts = Hosts::load(&registries_conf()).map_err(Failure::from_error)?;
+        config.credentials = Credentials::load(&credential_files()).map_err(Failure::from_error)?;
+        Registry::new(config).map_err(Failure::from_error)
     }
+}
+
+/// Returns the files of containers-registries.conf(5) that hold here: the one that is named, or the user's, or
+/// the machine's, each with its drop-in directory.
+fn registries_conf() -> Vec<PathBuf> {
+    if let Some(named) = variable("CONTAINERS_REGISTRIES_CONF") {
+        return vec![named];
+    }
+    let user = home().map(|home| home.join(".config/containers/registries.conf"));
+    let machine = PathBuf::from("/etc/containers/registries.conf");
+    let main = user.filter(|path| path.exists()).unwrap_or(machine);
+    let drop_ins = main.with_extension("conf.d");
+    [main, drop_ins].into_iter().filter(|path| path.exists()).collect()
+}
+
+/// Returns where credentials may lie, the first that knows a host wins: containers' file, then docker's.
+fn credential_files() -> Vec<PathBuf> {
+    let of_session = variable("XDG_RUNTIME_DIR").map(|directory| directory.join("containers/auth.json"));
+    let containers = variable("REGISTRY_AUTH_FILE").or(of_session);
+    let docker = variable("DOCKER_CONFIG").or_else(|| home().map(|home| home.join(".docker")));
+    containers.into_iter().chain(docker.map(|directory| directory.join("config.json"))).collect()
 }
 
 /// Finds the surroundings; for a normal user the process goes on inside a user namespace.
 pub(crate) fn enter(global: &Global) -> Result<Environment, Failure> {
+    let wanted = match global.isolation.as_str() {
+        "auto" => None,
+        name => Some(name.parse::<Rung>().map_err(|error| Failure::usage(format!("--isolation: {error}")))?),
+    };
     let store_root = match &global.store {
         Some(path) => path.clone(),
         None => default_store()?,
     };
+    let ground = sandbox::enter_user_namespace(wanted).map_err(Failure::from_error)?;
     fs_err::create_dir_all(&store_root).map_err(Failure::from_error)?;
     let store_root = fs_err::canonicalize(&store_root).map_err(Failure::from_error)?;
-    let rung = rung(global.isolation, &store_root)?;
-    Ok(Environment { store_root, rung, now: now()? })
-}
-
-fn rung(isolation: Isolation, store_root: &Path) -> Result<Rung, Failure> {
-    let wanted = match isolation {
-        Isolation::Auto => sandbox::Wanted::Strongest,
-        Isolation::Namespaces => sandbox::Wanted::Namespaces,
-        Isolation::Chroot => sandbox::Wanted::Chroot,
-    };
-    sandbox::enter(wanted, store_root).map_err(Failure::from_error)
+    let isolation = sandbox::probe(ground, &store_root).map_err(Failure::from_error)?;
+    Ok(Environment { store_root, isolation, now: now()? })
 }
 
 fn default_store() -> Result<PathBuf, Failure> {
-    if rustix::process::geteuid().is_root() && std::env::var_os(sandbox::INSIDE_NAMESPACE).is_none() {
+    if rustix::process::geteuid().is_root() {
         return Ok(PathBuf::from("/var/lib/kiln"));
     }
     let data_home = variable("XDG_DATA_HOME").or_else(|| home().map(|home| home.join(".local/share")));

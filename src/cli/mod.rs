@@ -40,9 +40,9 @@ struct Global {
     /// The default is /var/lib/kiln for root, $XDG_DATA_HOME/kiln or ~/.local/share/kiln for others.
     #[arg(long, global = true, env = "KILN_STORE", value_name = "DIR")]
     store: Option<PathBuf>,
-    /// How RUN steps are isolated.
-    #[arg(long, global = true, env = "KILN_ISOLATION", default_value = "auto")]
-    isolation: environment::Isolation,
+    /// How RUN steps are isolated: auto (the strongest that works here), root, subordinate-ids, single-id, chroot.
+    #[arg(long, global = true, env = "KILN_ISOLATION", default_value = "auto", value_name = "RUNG")]
+    isolation: String,
 }
 
 #[derive(Debug, Subcommand)]

@@ -40,8 +40,7 @@ struct Fields {
     tar: Option<bool>,
     rewrite_timestamp: bool,
     compression: Option<String>,
-    level: Option<i32>,
-    force_compression: bool,
+    level: Option<u8>,
     oci_media_types: Option<bool>,
 }
 
@@ -58,7 +57,6 @@ impl Fields {
             "compression-level" => {
                 self.level = Some(value.parse().map_err(|_| format!("compression-level `{value}` is not a number"))?);
             }
-            "force-compression" => self.force_compression = boolean(key, value)?,
             "oci-mediatypes" => self.oci_media_types = Some(boolean(key, value)?),
             _ => return Err(format!("`{key}` is not an attribute of --output that kiln knows")),
         }
@@ -95,15 +93,14 @@ impl Fields {
             }
         }
         export.rewrite_timestamps = self.rewrite_timestamp;
-        export.force_compression = self.force_compression;
         export.oci_media_types = self.oci_media_types;
         export.compression = compression(self.compression.as_deref(), self.level)?;
         Ok(export)
     }
 }
 
-fn compression(name: Option<&str>, level: Option<i32>) -> Result<Option<Compression>, String> {
-    let in_range = |range: std::ops::RangeInclusive<i32>, default: i32| match level {
+fn compression(name: Option<&str>, level: Option<u8>) -> Result<Option<Compression>, String> {
+    let in_range = |range: std::ops::RangeInclusive<u8>, default: u8| match level {
         None => Ok(default),
         Some(level) if range.contains(&level) => Ok(level),
         Some(level) => Err(format!("compression-level {level} is not in {}..={}", range.start(), range.end())),

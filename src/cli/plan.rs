@@ -3,7 +3,6 @@
 use std::io::Write as _;
 
 use kiln::builder;
-use kiln::event::Silent;
 
 use super::Outcome;
 use super::build::{self, SourceArgs};
@@ -30,8 +29,8 @@ enum Format {
 pub(crate) fn run(args: &Args, environment: &Environment) -> Outcome {
     let request = args.source.request(environment)?;
     let store = environment.store()?;
-    let registry = build::registry(environment, &store)?;
-    let plan = builder::plan(&request, &store, &registry, &Silent)
+    let registry = environment.registry(&store)?;
+    let plan = builder::plan(&request, &store, &registry)
         .map_err(|error| build::explain(&request.dockerfile, error))?;
     let text = match args.format {
         Format::Text => plan.graph.to_string(),

@@ -13,7 +13,6 @@ use crate::event::Event;
 use crate::graph::{Copy, Input, Mkdir, Source};
 use crate::path::RelPath;
 use crate::place::{self, Accounts, Ids, Owner, Warning};
-use crate::store::Scratch;
 use crate::tree::{Bytes, Tree};
 
 /// Does a COPY or ADD.
@@ -81,11 +80,7 @@ pub(super) fn copy(
             (Source::Path { .. }, None) => unreachable!("every path was chosen"),
         });
     }
-    let placed = if copy.extract {
-        super::extract::place(&view, &sources, &options, &mut scratches, workshop)?
-    } else {
-        place::place(&view, &sources, &options)?
-    };
+    let placed = place::place(&view, &sources, &options)?;
     warnings.extend(placed.warnings);
     tell(workshop, span, &warnings);
     Ok(Snapshot::made(inputs.parent.clone(), placed.changes, workshop.now).keeping(scratches))
@@ -138,6 +133,3 @@ fn tell(workshop: &Workshop<'_>, span: Option<Span>, warnings: &[Warning]) {
         workshop.listener.event(Event::Warning(finding));
     }
 }
-
-/// Scratch directories that must live as long as the snapshot whose bytes they hold.
-pub(super) type Scratches = Vec<Scratch>;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::Workshop;
 use super::key::Definition;
+use super::pack;
 use crate::cache::{Key, Record};
 use crate::graph::{Graph, Op, StepId};
 
@@ -82,7 +83,7 @@ pub(super) fn lookup(workshop: &Workshop<'_>, key: Key, ignore_cache: bool) -> O
     let record: Record = serde_json::from_slice(&bytes).ok()?;
     match (&record.layer, &record.directory) {
         (Some(layer), _) => {
-            let right_form = workshop.packing.compression.media_type_matches(&layer.blob.media_type);
+            let right_form = layer.blob.media_type == pack::media_type(workshop.packing.compression);
             let there = right_form && workshop.store.contains(&layer.blob);
             there.then(|| Answer::Bytes(Found { record, directory: None }))
         }

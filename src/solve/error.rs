@@ -55,9 +55,12 @@ pub enum Cause {
     /// A context cannot be read.
     #[error(transparent)]
     Context(#[from] context::Error),
-    /// A layer cannot be read or written.
+    /// A layer or an archive cannot be read.
     #[error(transparent)]
     Layer(#[from] layer::Error),
+    /// A layer cannot be written.
+    #[error(transparent)]
+    Pack(#[from] layer::pack::Error),
     /// A root file system cannot be prepared or scanned.
     #[error(transparent)]
     Rootfs(#[from] rootfs::Error),
@@ -98,4 +101,19 @@ pub enum Cause {
     /// Another step failed, or the user ended the build.
     #[error("cancelled")]
     Cancelled,
+}
+
+impl Cause {
+    /// Returns one thing to try, where there is one.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Ignored { ignore_file, line, .. } => {
+                Some(format!("remove line {line} of {ignore_file}, or add an exception (`!`) below it"))
+            }
+            Self::Command { output, .. } if !output.is_empty() => {
+                Some(format!("the last lines of its output:\n{}", output.join("\n")))
+            }
+            _ => None,
+        }
+    }
 }

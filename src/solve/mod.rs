@@ -11,6 +11,7 @@ mod bytes;
 mod copy;
 mod demand;
 mod error;
+mod files;
 mod inputs;
 mod key;
 mod pack;
@@ -27,16 +28,18 @@ use crate::graph::{Graph, StepId};
 use crate::image::{Blob, Layer};
 use crate::layer::PackOptions;
 use crate::reference::Reference;
-use crate::sandbox::{Cancel, Rung};
+use crate::sandbox::{Cancel, Isolation};
 use crate::store::Store;
 use crate::time::Timestamp;
 
 pub use error::{Cause, Error};
-pub use inputs::Contexts;
+pub use inputs::{Context, Contexts};
+pub use files::{Files, fetch_layers, files, write_files};
 pub use snapshot::Snapshot;
 
 /// Brings blobs of a remote image into the store; said why not in the error.
-pub type Fetch<'a> = dyn Fn(&Reference, &[Blob], &dyn Fn(u64, u64)) -> Result<(), FetchError> + Sync + 'a;
+pub type Fetch<'a> =
+    dyn Fn(&Reference, &[Blob], &(dyn Fn(u64, u64) + Sync)) -> Result<(), FetchError> + Sync + 'a;
 
 /// Why blobs could not be fetched.
 pub type FetchError = Box<dyn std::error::Error + Send + Sync>;
@@ -50,11 +53,13 @@ pub struct Workshop<'a> {
     /// Brings the blobs of bases.
     pub fetch: &'a Fetch<'a>,
     /// How commands are isolated.
-    pub rung: &'a Rung,
+    pub isolation: &'a Isolation,
     /// How many steps are done at the same time.
     pub jobs: usize,
     /// What new records, history entries and directories say.
     pub now: Timestamp,
+    /// `SOURCE_DATE_EPOCH`: the latest time that images say.
+    pub epoch: Option<Timestamp>,
     /// How layers are packed.
     pub packing: PackOptions,
     /// What makes steps of this build and those of another the same step, to say what changed: the context's path.
@@ -84,6 +89,19 @@ impl Workshop<'_> {
         };
         self.listener.event(Event::TaskFinished { task, outcome, elapsed: started.elapsed() });
         result
+    }
+}
+
+impl Workshop<'_> {
+    /// Fetches blobs of a base as a task of its own.
+    fn pull(&self, remote: &Reference, blobs: &[Blob]) -> Result<(), Cause> {
+        self.task(format!("pulling {}", remote.familiar()), |task| {
+            let progress = |done, total| {
+                self.listener.event(Event::TaskProgress { task, done, total: Some(total) });
+            };
+            (self.fetch)(remote, blobs, &progress)
+                .map_err(|source| Cause::Fetch { reference: remote.clone(), source })
+        })
     }
 }
 

@@ -170,12 +170,6 @@ impl State {
     }
 
     fn finish(&mut self, shared: &Shared<'_>, id: StepId, made: Made) {
-        if let (Some(snapshot), true) = (&made, shared.pack && shared.packed[id.index()])
-            && let Op::Base(_) = &shared.graph.step(id).op
-        {
-            // A base's layers are packed already.
-            debug_assert!(snapshot.packed().is_some());
-        }
         self.made[id.index()] = Some(made);
         for dependent in std::mem::take(&mut self.waiting[id.index()]) {
             let missing = &mut self.missing[dependent.index()];
@@ -259,8 +253,8 @@ impl Shared<'_> {
             let (snapshot, directory) = match &step.op {
                 Op::Base(_) => unreachable!("a base needs no work"),
                 Op::Run(command) => run::run(command, task, inputs, packed, workshop)?,
-                Op::Copy(transfer) => (copy::copy(transfer, inputs, workshop)?, None),
-                Op::Mkdir(mkdir) => (copy::mkdir(mkdir, inputs, workshop)?, None),
+                Op::Copy(transfer) => (copy::copy(transfer, step.span, definition, inputs, workshop)?, None),
+                Op::Mkdir(mkdir) => (copy::mkdir(mkdir, step.span, inputs, workshop)?, None),
             };
             let snapshot = Arc::new(snapshot);
             let outcome = if replay { Outcome::Cached } else { Outcome::Done };

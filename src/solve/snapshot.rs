@@ -9,6 +9,7 @@ use crate::cache::Record;
 use crate::image::{Image, Layer};
 use crate::layer::index;
 use crate::reference::Reference;
+use crate::store::Scratch;
 use crate::time::Timestamp;
 use crate::tree::{Changes, Tree};
 
@@ -23,6 +24,8 @@ pub struct Snapshot {
     /// The directory that holds the changes in the form of an overlay's upper directory.
     directory: OnceLock<PathBuf>,
     tree: OnceLock<Tree>,
+    /// Directories that hold bytes which the changes point to, removed with the snapshot.
+    scratches: Vec<Scratch>,
     /// Held while one of the facts is being found, so that it is found once.
     finding: Mutex<()>,
 }
@@ -33,6 +36,12 @@ impl Snapshot {
         let snapshot = Self::empty(below, created);
         set(&snapshot.changes, Arc::new(changes));
         snapshot
+    }
+
+    /// Keeps directories that hold bytes of the changes as long as the snapshot lives.
+    pub(super) fn keeping(mut self, scratches: Vec<Scratch>) -> Self {
+        self.scratches = scratches;
+        self
     }
 
     /// Returns what an earlier build made.
@@ -66,6 +75,7 @@ impl Snapshot {
             layer: OnceLock::new(),
             directory: OnceLock::new(),
             tree: OnceLock::new(),
+            scratches: Vec::new(),
             finding: Mutex::new(()),
         }
     }

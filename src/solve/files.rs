@@ -1,0 +1,54 @@
+//! A whole root file system as files: for exports that have no layers.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::error::Cause;
+use super::{Snapshot, Workshop, bytes};
+use crate::path::RelPath;
+use crate::rootfs;
+use crate::store::Scratch;
+use crate::tree::{Change, Changes, Entry, Kind, Origin, Tree, diff};
+
+/// Everything in a root file system, and where its bytes lie.
+pub struct Files {
+    /// An upsert for every entry.
+    pub changes: Changes,
+    /// Keeps files that were taken out of blobs.
+    _scratch: Option<Scratch>,
+}
+
+/// Returns everything in the snapshot `root`.
+///
+/// # Errors
+/// If a layer cannot be fetched or read.
+pub fn files(root: Option<&Arc<Snapshot>>, workshop: &Workshop<'_>) -> Result<Files, Cause> {
+    let Some(root) = root else { return Ok(Files { changes: Changes::default(), _scratch: None }) };
+    let mut changes = diff(&Tree::empty(), root.tree(workshop)?);
+    let file = |change: &Change| match change {
+        Change::Upsert { path, entry: Entry { kind: Kind::File { .. }, .. }, .. } => Some(path.clone()),
+        Change::Upsert { .. } | Change::Whiteout { .. } | Change::Opaque { .. } => None,
+    };
+    let wanted: BTreeSet<RelPath> = changes.list.iter().filter_map(file).collect();
+    let located = bytes::collect(root, wanted, workshop)?;
+    changes.origins = vec![Origin { bytes: located.bytes, at: RelPath::root(), to: RelPath::root() }];
+    Ok(Files { changes, _scratch: located.scratch })
+}
+
+/// Writes files into a directory of the user's.
+///
+/// # Errors
+/// If one cannot be read or written.
+pub fn write_files(files: &Files, directory: &Path, workshop: &Workshop<'_>) -> Result<(), Cause> {
+    Ok(rootfs::export(&files.changes, directory, workshop.isolation)?)
+}
+
+/// Fetches every layer's blob of `root` that the store lacks.
+///
+/// # Errors
+/// If one cannot be fetched.
+pub fn fetch_layers(root: Option<&Arc<Snapshot>>, workshop: &Workshop<'_>) -> Result<(), Cause> {
+    let stack = root.map(Snapshot::stack).unwrap_or_default();
+    bytes::fetch(stack.into_iter(), workshop)
+}
