@@ -153,18 +153,32 @@ pub fn image(store: &Store, parts: Parts) -> Result<Assembled, Error> {
     }
 
     let config_blob = put(store, flavor.of(media_type::CONFIG), &config)?;
+    let manifest = manifest(store, &config_blob, &layers, annotations, flavor)?;
+    let image = Image { manifest: manifest.digest, config, layers, remote: None };
+    Ok(Assembled { image, manifest, config: config_blob })
+}
+
+/// Writes a manifest over a config and layers that are as they are to be.
+///
+/// # Errors
+/// If the store fails.
+pub fn manifest(
+    store: &Store,
+    config: &Blob,
+    layers: &[Layer],
+    annotations: BTreeMap<String, String>,
+    flavor: Flavor,
+) -> Result<Blob, Error> {
     let mut manifest = ImageManifestBuilder::default()
         .schema_version(2_u32)
         .media_type(MediaType::from(flavor.of(media_type::MANIFEST)))
-        .config(config_blob.descriptor())
+        .config(config.descriptor())
         .layers(layers.iter().map(|layer| layer.blob.descriptor()).collect::<Vec<_>>());
     if !annotations.is_empty() && flavor == Flavor::Oci {
         manifest = manifest.annotations(annotations.into_iter().collect::<HashMap<_, _>>());
     }
     let manifest = manifest.build().expect("every required field is set");
-    let manifest = put(store, flavor.of(media_type::MANIFEST), &manifest)?;
-    let image = Image { manifest: manifest.digest, config, layers, remote: None };
-    Ok(Assembled { image, manifest, config: config_blob })
+    put(store, flavor.of(media_type::MANIFEST), &manifest)
 }
 
 /// Writes an index of images for several platforms into the store, in the order given.

@@ -1,0 +1,120 @@
+//! OCI layouts, out: as a tar or as a directory.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::Path;
+
+use fs_err as fs;
+use serde_json::{Value, json};
+
+use super::tarball::Tarball;
+use super::{CONTAINERD_NAME, Error, INDEX_FILE, LAYOUT, LAYOUT_FILE, REF_NAME, blob_file, reachable};
+use crate::image::Blob;
+use crate::oci::media_type;
+use crate::reference::Reference;
+use crate::store::Store;
+
+/// Writes an OCI archive: a tar of an OCI layout with one image under any number of names.
+///
+/// # Errors
+/// If the store lacks a blob or `out` fails.
+pub fn oci(store: &Store, root: &Blob, names: &[Reference], out: impl Write) -> Result<(), Error> {
+    let blobs = reachable(store, root, &mut |_| Ok(true))?;
+    let mut tarball = Tarball::new(out);
+    layout_files(&mut tarball, root, names)?;
+    tarball.blobs(store, &blobs)?;
+    Ok(tarball.finish()?)
+}
+
+/// Adds the two files that make a tar an OCI layout.
+pub(super) fn layout_files<W: Write>(
+    tarball: &mut Tarball<W>,
+    root: &Blob,
+    names: &[Reference],
+) -> Result<(), Error> {
+    let index = index(entries(root, names));
+    tarball.file(LAYOUT_FILE, LAYOUT.len() as u64, LAYOUT)?;
+    tarball.file(INDEX_FILE, index.len() as u64, index.as_slice())?;
+    Ok(())
+}
+
+/// Writes an image into a directory that is or becomes an OCI layout. Other images in it stay; they lose the
+/// names that this one gets.
+///
+/// # Errors
+/// If the store lacks a blob, or the directory cannot be written or holds a damaged index.
+pub fn oci_directory(store: &Store, root: &Blob, names: &[Reference], directory: &Path) -> Result<(), Error> {
+    let blobs = reachable(store, root, &mut |_| Ok(true))?;
+    fs::create_dir_all(directory.join("blobs/sha256"))?;
+    for blob in &blobs {
+        let path = directory.join(blob_file(&blob.digest));
+        if fs::metadata(&path).is_ok_and(|metadata| metadata.len() == blob.size) {
+            continue;
+        }
+        replace(&path, store.open_blob(blob)?)?;
+    }
+    replace(&directory.join(LAYOUT_FILE), LAYOUT)?;
+    let path = directory.join(INDEX_FILE);
+    let new = entries(root, names);
+    let mut all = match fs::read(&path) {
+        Ok(text) => kept(&text, &new)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    all.extend(new);
+    replace(&path, index(all).as_slice())?;
+    Ok(())
+}
+
+/// Writes a file beside its place, then renames it: a reader never meets half a file.
+fn replace(path: &Path, mut content: impl io::Read) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = path.parent().expect("a file of a layout has a directory");
+    let permissions = std::fs::Permissions::from_mode(0o644);
+    let mut file = tempfile::Builder::new().permissions(permissions).tempfile_in(directory)?;
+    io::copy(&mut content, &mut file)?;
+    file.persist(path)?;
+    Ok(())
+}
+
+/// Returns the entries of an existing index that the new ones do not replace.
+fn kept(text: &[u8], new: &[Value]) -> Result<Vec<Value>, Error> {
+    let index: Value =
+        serde_json::from_slice(text).map_err(|source| Error::Json { file: INDEX_FILE.into(), source })?;
+    let old = index["manifests"].as_array().cloned().unwrap_or_default();
+    let is_replaced = |old: &Value| {
+        new.iter().any(|new| match (name_of(old), name_of(new)) {
+            (None, _) => old["digest"] == new["digest"],
+            (old, new) => old == new,
+        })
+    };
+    Ok(old.into_iter().filter(|old| !is_replaced(old)).collect())
+}
+
+fn name_of(entry: &Value) -> Option<&str> {
+    let annotations = &entry["annotations"];
+    annotations[CONTAINERD_NAME].as_str().or_else(|| annotations[REF_NAME].as_str())
+}
+
+/// Returns an index entry per name, or one without.
+fn entries(root: &Blob, names: &[Reference]) -> Vec<Value> {
+    let plain = json!({"mediaType": root.media_type, "digest": root.digest, "size": root.size});
+    if names.is_empty() {
+        return vec![plain];
+    }
+    let named = |name: &Reference| {
+        let mut annotations = BTreeMap::from([(CONTAINERD_NAME, name.to_string())]);
+        if let Some(tag) = &name.tag {
+            annotations.insert(REF_NAME, tag.clone());
+        }
+        let mut entry = plain.clone();
+        entry["annotations"] = json!(annotations);
+        entry
+    };
+    names.iter().map(named).collect()
+}
+
+fn index(manifests: Vec<Value>) -> Vec<u8> {
+    let index = json!({"schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": manifests});
+    serde_json::to_vec(&index).expect("a value can be written")
+}
