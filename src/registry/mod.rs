@@ -22,7 +22,6 @@
 //! network is none of its business.
 
 mod credentials;
-mod document;
 mod error;
 mod fetch;
 mod hosts;
