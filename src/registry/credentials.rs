@@ -101,6 +101,37 @@ impl fmt::Debug for Credential {
     }
 }
 
+/// What the environment says about where credentials lie.
+#[derive(Debug, Clone, Default)]
+pub struct Places {
+    /// `REGISTRY_AUTH_FILE`: then no other file counts.
+    pub named: Option<PathBuf>,
+    /// `XDG_RUNTIME_DIR`: where podman, buildah and skopeo keep theirs.
+    pub runtime_dir: Option<PathBuf>,
+    /// `DOCKER_CONFIG`: a directory instead of `~/.docker`.
+    pub docker_config: Option<PathBuf>,
+    /// The home directory.
+    pub home: Option<PathBuf>,
+}
+
+impl Places {
+    /// Returns the files in the order in which they are asked; they need not exist.
+    pub fn files(&self) -> Vec<PathBuf> {
+        if let Some(named) = &self.named {
+            return vec![named.clone()];
+        }
+        let below = |folder: &Option<PathBuf>, path: &str| folder.as_ref().map(|folder| folder.join(path));
+        [
+            below(&self.runtime_dir, "containers/auth.json"),
+            below(&self.home, ".config/containers/auth.json"),
+            below(&self.docker_config, "config.json").or_else(|| below(&self.home, ".docker/config.json")),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
 impl Credentials {
     /// Reads the files that exist.
     ///
@@ -155,7 +186,7 @@ impl File {
         let names = names_of(host);
         for name in &names {
             if let Some(program) = self.cred_helpers.get(*name) {
-                return ask_helper(program, host, name);
+                return ask_helper(&helper(program), host, name);
             }
         }
         if let Some(entry) = self.entry(&names, repository) {
@@ -175,7 +206,7 @@ impl File {
         if self.creds_store.is_empty() {
             return Ok(None);
         }
-        ask_helper(&self.creds_store, host, names[0])
+        ask_helper(&helper(&self.creds_store), host, names[0])
     }
 
     /// Returns the entry with the longest matching name: `auth.json` may file repositories of a host apart.
@@ -239,11 +270,15 @@ fn decode_auth(auth: &str) -> Option<Credential> {
     Some(Credential::Password { user: user.to_owned(), password: password.trim_end_matches('\0').to_owned() })
 }
 
-/// Runs `docker-credential-PROGRAM get`, which reads the server's name and prints what it knows.
+fn helper(name: &str) -> String {
+    format!("docker-credential-{name}")
+}
+
+/// Runs `PROGRAM get`, which reads the server's name and prints what it knows.
 fn ask_helper(program: &str, host: &str, server: &str) -> Result<Option<Credential>, Error> {
-    let program = format!("docker-credential-{program}");
-    let failed = |reason: String| Error::Helper { program: program.clone(), host: host.to_owned(), reason };
-    let mut child = Command::new(&program)
+    let failed =
+        |reason: String| Error::Helper { program: program.to_owned(), host: host.to_owned(), reason };
+    let mut child = Command::new(program)
         .arg("get")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -330,10 +365,52 @@ mod tests {
     }
 
     #[test]
+    fn a_helper_answers_in_its_own_way() {
+        let program = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/registry/docker-credential-test");
+        let ask = |server| ask_helper(program, "h.example", server);
+        assert!(ask("password.example").unwrap() == password("u", "p"));
+        assert!(ask("token.example").unwrap() == Some(Credential::IdentityToken("t".into())));
+        assert!(ask("unknown.example").unwrap().is_none());
+        for (server, reason) in [("locked.example", "locked"), ("broken.example", "not JSON")] {
+            let error = ask(server).map(|_| ()).unwrap_err().to_string();
+            assert!(error.contains(reason), "{server}: {error}");
+        }
+    }
+
+    #[test]
     fn messages_and_debug_hold_no_secret() {
         let error = parse(Path::new("c"), r#"{"auths": {"h": "s3cret"}}"#).map(|_| ()).unwrap_err();
         assert!(!format!("{error:?}").contains("s3cret"), "{error:?}");
         assert!(!format!("{:?}", password("u", "s3cret")).contains("s3cret"));
+    }
+
+    #[test]
+    fn files_are_looked_for_where_tools_keep_them() {
+        let path = |text: &str| Some(PathBuf::from(text));
+        let all = Places {
+            named: None,
+            runtime_dir: path("/run/user/1"),
+            docker_config: None,
+            home: path("/home/u"),
+        };
+        let found = |places: &Places| {
+            let files: Vec<_> = places.files().iter().map(|file| file.display().to_string()).collect();
+            files.join(" ")
+        };
+        for (places, expected) in [
+            (
+                all.clone(),
+                "/run/user/1/containers/auth.json /home/u/.config/containers/auth.json /home/u/.docker/config.json",
+            ),
+            (
+                Places { docker_config: path("/d"), runtime_dir: None, ..all.clone() },
+                "/home/u/.config/containers/auth.json /d/config.json",
+            ),
+            (Places { named: path("/a.json"), ..all }, "/a.json"),
+            (Places::default(), ""),
+        ] {
+            assert_eq!(found(&places), expected);
+        }
     }
 
     #[test]

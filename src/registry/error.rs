@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use crate::assemble;
 use crate::digest::Digest;
+use crate::oci::NoPlatform;
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -62,15 +64,25 @@ pub enum Error {
         /// What is wrong with the answer.
         reason: String,
     },
+    /// A document of the image cannot be used.
+    #[error("{host} serves {repository} with a document that cannot be used")]
+    Document {
+        /// The registry.
+        host: String,
+        /// The repository in it.
+        repository: String,
+        /// What is wrong with it.
+        #[source]
+        source: Box<assemble::Error>,
+    },
     /// The image exists, but not for this platform.
-    #[error("{reference} has no image for {platform}; it has {available}")]
+    #[error("{reference} is not for this platform")]
     NoPlatform {
         /// The image's name.
         reference: String,
-        /// The platform asked for.
-        platform: String,
-        /// The platforms that it has.
-        available: String,
+        /// What it is for.
+        #[source]
+        source: NoPlatform,
     },
     /// `registries.conf` forbids the registry.
     #[error("{reference} is blocked by the entry for `{prefix}` in registries.conf")]
@@ -179,6 +191,7 @@ impl Error {
                 | Self::Network { .. }
                 | Self::Mismatch { .. }
                 | Self::Protocol { .. }
+                | Self::Document { .. }
                 | Self::Helper { .. }
                 | Self::IdentityToken { .. }
         )

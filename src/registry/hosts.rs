@@ -102,6 +102,24 @@ struct MirrorTable {
 }
 
 impl Hosts {
+    /// Returns what to [`load`](Self::load): the file that the user names (`CONTAINERS_REGISTRIES_CONF`) and nothing
+    /// else, or the home directory's file, or the system's, and the drop-ins of both.
+    pub fn files(named: Option<PathBuf>, home: Option<&Path>) -> Vec<PathBuf> {
+        Self::files_below(Path::new("/etc"), named, home)
+    }
+
+    fn files_below(etc: &Path, named: Option<PathBuf>, home: Option<&Path>) -> Vec<PathBuf> {
+        if let Some(named) = named {
+            return vec![named];
+        }
+        let system = etc.join("containers/registries.conf");
+        let own = home.map(|home| home.join(".config/containers/registries.conf"));
+        let drop_ins = |file: &Path| file.with_extension("conf.d");
+        let main = own.iter().chain([&system]).find(|file| file.exists()).cloned();
+        let directories = [Some(drop_ins(&system)), own.as_deref().map(drop_ins)];
+        main.into_iter().chain(directories.into_iter().flatten().filter(|path| path.is_dir())).collect()
+    }
+
     /// Reads files, and of directories the files that end in `.conf`, by name.
     ///
     /// An entry replaces an earlier one of the same prefix, so drop-in directories come last.
@@ -393,6 +411,26 @@ blocked = true
                 other => panic!("{text}: {other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn the_nearest_file_and_all_drop_ins_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let (etc, home) = (folder.path().join("etc"), folder.path().join("home"));
+        let system = etc.join("containers/registries.conf");
+        let own = home.join(".config/containers/registries.conf");
+        let files = |home: Option<&Path>| Hosts::files_below(&etc, None, home);
+        assert_eq!(files(Some(&home)), [PathBuf::new(); 0]);
+        fs_err::create_dir_all(etc.join("containers/registries.conf.d")).unwrap();
+        fs_err::create_dir_all(home.join(".config/containers")).unwrap();
+        fs_err::write(&system, "").unwrap();
+        let drop_ins = system.with_extension("conf.d");
+        assert_eq!(files(Some(&home)), [system.clone(), drop_ins.clone()]);
+        fs_err::write(&own, "").unwrap();
+        assert_eq!(files(Some(&home)), [own, drop_ins.clone()]);
+        assert_eq!(files(None), [system, drop_ins]);
+        let named = PathBuf::from("/elsewhere");
+        assert_eq!(Hosts::files_below(&etc, Some(named.clone()), Some(&home)), [named]);
     }
 
     #[test]

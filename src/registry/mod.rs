@@ -22,7 +22,6 @@
 //! network is none of its business.
 
 mod credentials;
-mod document;
 mod error;
 mod fetch;
 mod hosts;
@@ -32,7 +31,7 @@ mod transport;
 
 use std::fmt;
 
-pub use self::credentials::{Credential, Credentials};
+pub use self::credentials::{Credential, Credentials, Places};
 pub use self::error::{Error, Problem};
 pub use self::hosts::{Access, Endpoint, Hosts};
 pub use self::retry::Patience;

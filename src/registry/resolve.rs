@@ -1,14 +1,19 @@
 //! From a name to an image: manifest and config, no layer.
 
-use super::document::{self, Document};
+use oci_spec::image::{Descriptor, ImageManifest};
+
 use super::error::Error;
 use super::hosts::Endpoint;
 use super::{Registry, in_turn, store_error};
+use crate::assemble::{self, Document};
 use crate::digest::Digest;
 use crate::image::{Blob, Image};
-use crate::oci::Platform;
+use crate::oci::{Platform, select_platform};
 use crate::reference::{DEFAULT_TAG, Reference};
 use crate::store::DOCUMENT_LIMIT_BYTES;
+
+/// As deep as [`assemble::read`] goes.
+const NESTING_LIMIT: usize = 4;
 
 impl Registry {
     /// Reads the manifest and the config of an image for `platform`.
@@ -37,31 +42,37 @@ impl Registry {
                 self.patience.ask(|| self.transport.digest_of_tag(endpoint, tag))?
             }
         };
-        let no_image = |reason| Error::Protocol {
-            host: endpoint.host.clone(),
-            repository: endpoint.repository.clone(),
-            reason,
-        };
-        let (digest, manifest) = match self.read(endpoint, &named)? {
-            Document::Manifest(manifest) => (named, manifest),
-            Document::Index(entries) => {
-                let selected = document::select(&entries, platform).ok_or_else(|| Error::NoPlatform {
-                    reference: reference.to_string(),
-                    platform: platform.to_string(),
-                    available: document::list(&entries),
-                })?;
-                match self.read(endpoint, &selected.digest)? {
-                    Document::Manifest(manifest) => (selected.digest, manifest),
-                    Document::Index(_) => return Err(no_image("an index within an index".into())),
-                }
-            }
-        };
-        let config = self.config(endpoint, &manifest.config)?;
-        let mut image = manifest.image(digest, &config, reference).map_err(no_image)?;
-        if image.layers.iter().all(|layer| self.store.contains(&layer.blob)) {
-            image.remote = None;
+        let (digest, manifest) = self.manifest(endpoint, reference, named, platform)?;
+        let unusable = |source| unusable(endpoint, source);
+        let config = checked(digest, manifest.config()).map_err(unusable)?;
+        let config = self.config(endpoint, &config)?;
+        let mut image = assemble::image_of(digest, &manifest, &config).map_err(unusable)?;
+        if !image.layers.iter().all(|layer| self.store.contains(&layer.blob)) {
+            image.remote = Some(reference.clone());
         }
         Ok(image)
+    }
+
+    /// Follows indexes to the manifest for `platform`.
+    fn manifest(
+        &self,
+        endpoint: &Endpoint,
+        reference: &Reference,
+        named: Digest,
+        platform: &Platform,
+    ) -> Result<(Digest, ImageManifest), Error> {
+        let mut digest = named;
+        for _ in 0..NESTING_LIMIT {
+            match self.read(endpoint, &digest)? {
+                Document::Manifest(manifest) => return Ok((digest, manifest)),
+                Document::Index(index) => {
+                    let selected = select_platform(&index, platform)
+                        .map_err(|source| Error::NoPlatform { reference: reference.to_string(), source })?;
+                    digest = checked(digest, selected).map_err(|source| unusable(endpoint, source))?.digest;
+                }
+            }
+        }
+        Err(unusable(endpoint, assemble::Error::Nested { digest: named }))
     }
 
     /// Returns a manifest or an index, from the store or through it.
@@ -83,11 +94,7 @@ impl Registry {
                 bytes
             }
         };
-        Document::parse(&bytes).map_err(|reason| Error::Protocol {
-            host: endpoint.host.clone(),
-            repository: endpoint.repository.clone(),
-            reason,
-        })
+        assemble::parse(*digest, &bytes).map_err(|source| unusable(endpoint, source))
     }
 
     fn config(&self, endpoint: &Endpoint, config: &Blob) -> Result<Vec<u8>, Error> {
@@ -109,4 +116,16 @@ impl Registry {
         let size = fs_err::metadata(self.store.blob_path(digest)).ok()?.len();
         self.store.read_blob(&Blob { media_type: String::new(), digest: *digest, size }).ok()
     }
+}
+
+fn unusable(endpoint: &Endpoint, source: assemble::Error) -> Error {
+    Error::Document {
+        host: endpoint.host.clone(),
+        repository: endpoint.repository.clone(),
+        source: Box::new(source),
+    }
+}
+
+fn checked(document: Digest, descriptor: &Descriptor) -> Result<Blob, assemble::Error> {
+    Blob::try_from(descriptor).map_err(|source| assemble::Error::Digest { digest: document, source })
 }

@@ -41,7 +41,7 @@ const WORKER_THREADS: usize = 2;
 
 const USER_AGENT: &str = concat!("kiln/", env!("CARGO_PKG_VERSION"));
 
-/// Every kind of document that [`super::document`] reads.
+/// Every kind of document that [`crate::assemble::parse`] reads.
 const MANIFEST_TYPES: [&str; 4] = [
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.oci.image.manifest.v1+json",

@@ -145,9 +145,10 @@ fn by_index_and_platform() {
     }
     let missing = client.registry.resolve(&name.parse().unwrap(), &"linux/s390x".parse().unwrap());
     match missing {
-        Err(Error::NoPlatform { available, .. }) => {
-            assert_eq!(available, "linux/amd64, linux/arm/v6, linux/arm/v7, linux/arm64");
-        }
+        Err(Error::NoPlatform { source, .. }) => assert_eq!(
+            source.to_string(),
+            "no image for linux/s390x, only for linux/amd64, linux/arm/v6, linux/arm/v7, linux/arm64"
+        ),
         other => panic!("{other:?}"),
     }
 }
