@@ -53,6 +53,8 @@ impl TryFrom<&Descriptor> for Blob {
 pub struct Image {
     /// The manifest's digest: the image's identity.
     pub manifest: Digest,
+    /// The config's digest: what docker calls the image id.
+    pub id: Digest,
     /// The config document.
     pub config: ImageConfig,
     /// Base first, as many as the config has diff ids.

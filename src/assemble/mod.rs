@@ -154,7 +154,7 @@ pub fn image(store: &Store, parts: Parts) -> Result<Assembled, Error> {
 
     let config_blob = put(store, flavor.of(media_type::CONFIG), &config)?;
     let manifest = manifest(store, &config_blob, &layers, annotations, flavor)?;
-    let image = Image { manifest: manifest.digest, config, layers, remote: None };
+    let image = Image { manifest: manifest.digest, id: config_blob.digest, config, layers, remote: None };
     Ok(Assembled { image, manifest, config: config_blob })
 }
 

@@ -89,7 +89,7 @@ pub fn image_of(digest: Digest, manifest: &ImageManifest, config: &[u8]) -> Resu
         .zip(diff_ids)
         .map(|(descriptor, diff_id)| Ok(Layer { blob: checked(digest, descriptor)?, diff_id: *diff_id }))
         .collect::<Result<_, Error>>()?;
-    Ok(Image { manifest: digest, config, layers, remote: None })
+    Ok(Image { manifest: digest, id: config_digest, config, layers, remote: None })
 }
 
 fn checked(document: Digest, descriptor: &oci_spec::image::Descriptor) -> Result<Blob, Error> {

@@ -74,7 +74,6 @@ struct Stored {
     root: Blob,
     names: Vec<Reference>,
     image: Image,
-    config: Digest,
     size: u64,
 }
 
@@ -142,7 +141,7 @@ fn list(store: &Store, quiet: bool) -> Outcome {
         for name in &stored.names {
             let tag = name.tag.clone().unwrap_or_else(|| "<none>".to_owned());
             let created = stored.image.config.created.map(|time| time.to_string()).unwrap_or_default();
-            let id = &stored.config.hex()[..12];
+            let id = &stored.image.id.hex()[..12];
             rows.push([name.familiar_name(), tag, id.to_owned(), created, bytes(stored.size)]);
         }
     }
@@ -178,7 +177,7 @@ fn find(store: &Store, text: &str) -> Result<Stored, Failure> {
     let is_id = hex.len() >= 4 && hex.chars().all(|digit| digit.is_ascii_hexdigit());
     let matches = |stored: &Stored| {
         by_name.as_ref().is_some_and(|name| stored.names.contains(name))
-            || is_id && (stored.config.hex().starts_with(hex) || stored.root.digest.hex().starts_with(hex))
+            || is_id && (stored.image.id.hex().starts_with(hex) || stored.root.digest.hex().starts_with(hex))
     };
     images.into_iter().find(matches).ok_or_else(|| Failure::plain(format!("no such image: {text}")))
 }
@@ -196,9 +195,8 @@ fn remove(store: &Store, text: &str) -> Outcome {
 impl Stored {
     fn read(store: &Store, root: Blob, names: Vec<Reference>) -> Result<Self, Failure> {
         let image = assemble::read(store, &root, &Platform::host()).map_err(Failure::from_error)?;
-        let config = assemble::config_digest(store, &root, &Platform::host()).map_err(Failure::from_error)?;
         let size = image.layers.iter().map(|layer| layer.blob.size).sum();
-        Ok(Self { root, names, image, config, size })
+        Ok(Self { root, names, image, size })
     }
 
     /// Returns what `docker image inspect` shows of an image, under the same names.
@@ -206,7 +204,7 @@ impl Stored {
         let config = &self.image.config;
         let familiar: Vec<String> = self.names.iter().map(Reference::familiar).collect();
         json!({
-            "Id": self.config,
+            "Id": self.image.id,
             "RepoTags": familiar,
             "RepoDigests": [],
             "Created": config.created,

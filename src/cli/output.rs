@@ -99,6 +99,9 @@ impl Fields {
     }
 }
 
+/// zstd's own default.
+const ZSTD_LEVEL: u8 = 3;
+
 fn compression(name: Option<&str>, level: Option<u8>) -> Result<Option<Compression>, String> {
     let in_range = |range: std::ops::RangeInclusive<u8>, default: u8| match level {
         None => Ok(default),
@@ -109,12 +112,14 @@ fn compression(name: Option<&str>, level: Option<u8>) -> Result<Option<Compressi
         None if level.is_some() => Err("compression-level goes with compression=".to_owned()),
         None => Ok(None),
         Some("gzip") => {
-            let level = in_range(0..=9, Compression::DEFAULT_GZIP_LEVEL)?;
-            Ok(Some(Compression::Gzip { level }))
+            let default = match Compression::default() {
+                Compression::Gzip { level } => level,
+                Compression::None | Compression::Zstd { .. } => unreachable!("gzip is the default codec"),
+            };
+            Ok(Some(Compression::Gzip { level: in_range(0..=9, default)? }))
         }
         Some("zstd") => {
-            let level = in_range(1..=22, Compression::DEFAULT_ZSTD_LEVEL)?;
-            Ok(Some(Compression::Zstd { level }))
+            Ok(Some(Compression::Zstd { level: in_range(1..=22, ZSTD_LEVEL)? }))
         }
         Some("uncompressed") => Ok(Some(Compression::None)),
         Some("estargz") => Err("compression=estargz is not supported: use gzip, zstd or uncompressed".to_owned()),

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use super::error::Cause;
-use super::inputs::{Chosen, choose_of_step};
+use super::inputs::choose_of_step;
 use super::key::Definition;
 use super::schedule::Inputs;
 use super::snapshot::Snapshot;
 use super::{Workshop, bytes};
-use crate::diagnostic::{Diagnostic, Span};
+use crate::diagnostic::{Diagnostic, Severity, Span};
 use crate::event::Event;
 use crate::graph::{Copy, Input, Mkdir, Source};
 use crate::path::RelPath;
 use crate::place::{self, Accounts, Ids, Owner, Warning};
-use crate::tree::{Bytes, Tree};
+use crate::tree::Tree;
 
 /// Does a COPY or ADD.
 pub(super) fn copy(
@@ -129,7 +129,13 @@ fn owner_ids(
 
 fn tell(workshop: &Workshop<'_>, span: Option<Span>, warnings: &[Warning]) {
     for warning in warnings {
-        let finding = Diagnostic::warning(warning.rule(), span.unwrap_or_default(), warning.to_string());
+        let finding = Diagnostic {
+            severity: Severity::Warning,
+            rule: None,
+            message: warning.to_string(),
+            span: span.unwrap_or_default(),
+            help: None,
+        };
         workshop.listener.event(Event::Warning(finding));
     }
 }

@@ -45,7 +45,7 @@ pub(super) fn run(
             while failure.is_none() && state.running < workshop.jobs {
                 let Some(id) = state.ready.pop_front() else { break };
                 if let Some(made) = state.without_work(&shared, id) {
-                    state.finish(&shared, id, made);
+                    state.finish(id, made);
                     continue;
                 }
                 let inputs = Inputs::gather(graph, &state.made, id);
@@ -72,7 +72,7 @@ pub(super) fn run(
                     state.running -= 1;
                     let result = result.map(|(made, pending)| {
                         state.to_pack.extend(pending.map(|pending| (id, pending)));
-                        state.finish(&shared, id, made);
+                        state.finish(id, made);
                     });
                     (id, result)
                 }
@@ -169,7 +169,7 @@ impl State {
         }
     }
 
-    fn finish(&mut self, shared: &Shared<'_>, id: StepId, made: Made) {
+    fn finish(&mut self, id: StepId, made: Made) {
         self.made[id.index()] = Some(made);
         for dependent in std::mem::take(&mut self.waiting[id.index()]) {
             let missing = &mut self.missing[dependent.index()];

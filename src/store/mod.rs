@@ -264,20 +264,9 @@ impl Store {
         Ok(bytes)
     }
 
-    /// Stores what the files of a context looked like; `key` names the context's directory.
-    ///
-    /// # Errors
-    /// If it cannot be written.
-    pub fn put_stat_cache(&self, key: &Digest, bytes: &[u8]) -> Result<()> {
-        self.replace(&self.path("stat").join(key.hex()), bytes)
-    }
-
-    /// Returns what the files of a context looked like.
-    ///
-    /// # Errors
-    /// If it is there but cannot be read.
-    pub fn stat_cache(&self, key: &Digest) -> Result<Option<Vec<u8>>> {
-        read_if_there(&self.path("stat").join(key.hex()))
+    /// Returns where it is remembered what the files of a context looked like; `key` names the context's directory.
+    pub fn stat_cache_path(&self, key: &Digest) -> PathBuf {
+        self.path("stat").join(key.hex())
     }
 
     /// Makes a directory that only this process uses and that is removed when the value is dropped.

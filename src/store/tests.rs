@@ -121,8 +121,6 @@ fn records_and_entries_are_kept_as_they_are() {
     assert_eq!(store.entries(DiffId(key)).unwrap(), None);
     store.put_entries(DiffId(key), b"entries").unwrap();
     assert_eq!(store.entries(DiffId(key)).unwrap().as_deref(), Some(&b"entries"[..]));
-    store.put_stat_cache(&key, b"stat").unwrap();
-    assert_eq!(store.stat_cache(&key).unwrap().as_deref(), Some(&b"stat"[..]));
 }
 
 #[test]
