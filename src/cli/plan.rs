@@ -33,8 +33,8 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Outcome {
     let plan = builder::plan(&request, &store, &registry)
         .map_err(|error| build::explain(&request.dockerfile, error))?;
     let text = match args.format {
-        Format::Text => format!("{:#?}", plan.graph),
-        Format::Json => format!("{:#}\n", plan.graph.steps().len()),
+        Format::Text => plan.graph.to_string(),
+        Format::Json => format!("{:#}\n", plan.graph.to_json()),
     };
     std::io::stdout().write_all(text.as_bytes()).map_err(Failure::from_error)
 }
