@@ -85,4 +85,6 @@ pub enum NamedContext {
     Directory,
     /// An image: in a registry or an OCI layout.
     Image,
+    /// Nothing: `docker-image://scratch`.
+    Scratch,
 }

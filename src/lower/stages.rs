@@ -37,8 +37,6 @@ pub(super) struct Entry<'a> {
     pub name: Option<&'a str>,
     /// What it stands on.
     pub foundation: Foundation,
-    /// `--platform` of FROM.
-    pub platform: Option<Platform>,
     /// Its instructions, the triggers it inherits in front.
     pub items: Vec<Item<'a>>,
     /// The text that names the foundation.
@@ -126,7 +124,7 @@ impl<'a> Stages<'a> {
                 .with_help(format!("use `FROM scratch` and `COPY --from={context} / /`")));
         }
         let stage = replaced.is_none().then_some(stage);
-        Ok(Entry { stage, name, foundation, platform, items, span: image.span, inherited: false })
+        Ok(Entry { stage, name, foundation, items, span: image.span, inherited: false })
     }
 
     /// Finds what `base` names: a stage above, spelt exactly so (statement 73), a named context, an image.
@@ -239,15 +237,7 @@ impl<'a> Stages<'a> {
         let foundation =
             if name == "scratch" { Foundation::Scratch } else { self.image(name, platform, span)? };
         let (items, inherited) = (Vec::new(), true);
-        self.entries.push(Entry {
-            stage: None,
-            name: None,
-            foundation,
-            platform: None,
-            items,
-            span,
-            inherited,
-        });
+        self.entries.push(Entry { stage: None, name: None, foundation, items, span, inherited });
         Ok(self.entries.len() - 1)
     }
 
@@ -424,6 +414,7 @@ fn items(stage: &Stage) -> Vec<Item<'_>> {
 fn context_foundation(key: &str, kind: NamedContext, platform: &Platform) -> Foundation {
     match kind {
         NamedContext::Directory => Foundation::Directory(key.to_owned()),
+        NamedContext::Scratch => Foundation::Scratch,
         NamedContext::Image => {
             Foundation::Image(BaseKey { name: BaseName::Context(key.to_owned()), platform: platform.clone() })
         }

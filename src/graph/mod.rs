@@ -4,6 +4,8 @@
 //! only steps before it, so a cycle cannot be built. ENV, LABEL, CMD and the like are no operations; they
 //! are folded into the [`Output`]'s config.
 
+pub mod plan;
+
 use std::sync::Arc;
 
 use crate::diagnostic::Span;

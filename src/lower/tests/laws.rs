@@ -1,0 +1,104 @@
+//! What holds for every file.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::support::Case;
+use crate::graph::Op;
+
+fn lowered(text: &str, settings: &Value) -> crate::graph::Graph {
+    let case = Case::new(text, settings);
+    match case.lower() {
+        Ok((graph, _)) => graph,
+        Err(findings) => panic!("{text}\n{}", super::rendered(&case.source, &findings)),
+    }
+}
+
+#[test]
+fn the_same_file_gives_the_same_plan() {
+    for case in Case::all() {
+        let (Ok((first, _)), Ok((second, _))) = (case.lower(), case.lower()) else { continue };
+        assert_eq!(crate::graph::plan::text(&first), crate::graph::plan::text(&second), "{}", case.name);
+        assert_eq!(crate::graph::plan::json(&first), crate::graph::plan::json(&second), "{}", case.name);
+    }
+}
+
+#[test]
+fn every_history_entry_with_a_layer_names_its_step_once() {
+    for case in Case::all() {
+        let Ok((graph, _)) = case.lower() else { continue };
+        let output = &graph.outputs[0];
+        let mut steps: Vec<_> = output.history.iter().filter_map(|entry| entry.step).collect();
+        let mut chain = Vec::new();
+        let mut at = output.root;
+        while let Some(step) = at {
+            if !matches!(graph.step(step).op, Op::Base(_)) {
+                chain.push(step);
+            }
+            at = graph.step(step).op.parent();
+        }
+        steps.reverse();
+        assert_eq!(steps, chain, "{}", case.name);
+    }
+}
+
+#[test]
+fn statement_79_stages_that_are_not_needed_are_not_asked_for() {
+    let text = "FROM nowhere AS a\nRUN x\nFROM scratch AS b\nCOPY x /\nFROM a\nRUN y\n";
+    let settings = json!({"target": "b", "images": {"else": {}}});
+    let graph = lowered(text, &settings);
+    assert_eq!(graph.steps().len(), 1);
+}
+
+#[test]
+fn statement_211_cache_filters_name_stages_in_any_case() {
+    let text = "FROM x AS one\nRUN a\nFROM x AS two\nRUN b\nCOPY --from=one / /\n";
+    let graph = lowered(text, &json!({"no_cache_filter": ["TWO"]}));
+    let ignored: Vec<_> =
+        graph.steps().iter().filter(|step| step.ignore_cache).map(|step| &*step.name).collect();
+    assert_eq!(ignored, ["[two 2/3] RUN b", "[two 3/3] COPY --from=one / /"]);
+}
+
+#[test]
+fn one_image_is_one_step() {
+    let graph =
+        lowered("FROM x AS one\nRUN a\nFROM x\nCOPY --from=x / /\nCOPY --from=one / /\n", &Value::Null);
+    let bases = graph.steps().iter().filter(|step| matches!(step.op, Op::Base(_))).count();
+    assert_eq!(bases, 1);
+}
+
+#[test]
+fn statement_209_metadata_does_not_reach_a_later_run() {
+    let plain = lowered("FROM x\nRUN a\n", &Value::Null);
+    let labelled = lowered("FROM x\nLABEL a=b\nEXPOSE 80\nVOLUME /v\nCMD c\nRUN a\n", &Value::Null);
+    let runs = [&plain, &labelled].map(|graph| format!("{:?}", graph.steps()[1].op));
+    assert_eq!(runs[0], runs[1]);
+}
+
+/// Far above what is needed, so that a slow machine does not fail: it is quadratic work that must show.
+const LIMIT: Duration = Duration::from_secs(2);
+
+#[test]
+fn long_files_are_lowered_in_proportion() {
+    let mut text = String::from("FROM x\n");
+    for number in 0..1000 {
+        writeln!(text, "ENV NAME{number}=value\nLABEL a{number}=$NAME{number}").unwrap();
+    }
+    text += "RUN a\n";
+    for number in 0..1000 {
+        writeln!(text, "FROM scratch AS s{number}\nCOPY --from={number} / /").unwrap();
+    }
+    let start = Instant::now();
+    let graph = lowered(&text, &Value::Null);
+    assert!(start.elapsed() < LIMIT, "{:?}", start.elapsed());
+    assert_eq!(graph.steps().len(), 1002);
+}
+
+proptest::proptest! {
+    #[test]
+    fn lowering_never_panics(text in "(FROM (scratch|x|a|\\$B)( AS (a|b))?\n|(RUN|COPY|ENV|ARG|WORKDIR|EXPOSE|USER|ONBUILD RUN|CMD|STOPSIGNAL|VOLUME) ?(--from=(a|1|y) |--mount=from=b,target=/m )?[a$B{}=:/1\" ]{0,12}\n){0,12}") {
+        let _ = Case::new(&text, &Value::Null).lower();
+    }
+}

@@ -1,0 +1,4 @@
+FROM x AS a
+COPY --from=b / /
+FROM x AS b
+RUN --mount=from=a,target=/a true

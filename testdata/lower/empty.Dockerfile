@@ -1,0 +1,2 @@
+FROM nothing
+LABEL only=metadata

@@ -1,0 +1,3 @@
+FROM x
+COPY a /
+RUN make

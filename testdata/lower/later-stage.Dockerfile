@@ -1,0 +1,5 @@
+FROM x AS a
+RUN --mount=from=b,target=/b true
+COPY --from=b / /
+FROM x AS b
+FROM a

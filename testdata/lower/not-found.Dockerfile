@@ -1,0 +1,4 @@
+FROM x AS builder
+FROM Builder
+COPY --from=bilder / /
+COPY --from=docker.io/library/ubunto / /

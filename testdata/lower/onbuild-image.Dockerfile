@@ -1,0 +1,4 @@
+FROM base AS child
+RUN own
+FROM child
+RUN grandchild

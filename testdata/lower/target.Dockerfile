@@ -1,0 +1,2 @@
+FROM x AS build
+FROM x AS final
