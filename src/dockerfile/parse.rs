@@ -65,7 +65,8 @@ pub fn parse(source: Source) -> Parsed {
     }
     diagnostics.sort_by_key(|finding| (finding.span.start, finding.span.end));
     let sound = diagnostics.iter().all(|finding| finding.severity != Severity::Error);
-    let dockerfile = sound.then(|| Dockerfile { source, directives: lexed.directives, global_args, stages });
+    let dockerfile =
+        sound.then_some(Dockerfile { source, directives: lexed.directives, global_args, stages });
     Parsed { dockerfile, diagnostics }
 }
 
