@@ -49,7 +49,7 @@ pub fn docker(store: &Store, root: &Blob, names: &[Reference], out: impl Write) 
         Ok(blob) => Ok(blob_file(&blob.digest)),
         Err(source) => Err(Error::Digest { file: blob_file(&root.digest), source }),
     };
-    let tags: Vec<_> = names.iter().filter(|name| name.tag.is_some()).map(|name| docker_tag(name)).collect();
+    let tags: Vec<_> = names.iter().filter(|name| name.tag.is_some()).map(docker_tag).collect();
     let entry = Entry {
         config: file(manifest.config())?,
         repo_tags: (!tags.is_empty()).then_some(tags),

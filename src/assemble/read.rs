@@ -13,9 +13,9 @@ use crate::store::Store;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Document {
     /// An image of one platform.
-    Manifest(ImageManifest),
+    Manifest(Box<ImageManifest>),
     /// Images of several platforms.
-    Index(ImageIndex),
+    Index(Box<ImageIndex>),
 }
 
 /// An index in an index is allowed; deeper ones are somebody's mistake or malice.

@@ -64,7 +64,7 @@ impl Registry {
         let mut digest = named;
         for _ in 0..NESTING_LIMIT {
             match self.read(endpoint, &digest)? {
-                Document::Manifest(manifest) => return Ok((digest, manifest)),
+                Document::Manifest(manifest) => return Ok((digest, *manifest)),
                 Document::Index(index) => {
                     let selected = select_platform(&index, platform)
                         .map_err(|source| Error::NoPlatform { reference: reference.to_string(), source })?;

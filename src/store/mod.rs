@@ -33,6 +33,7 @@ mod cache_mount;
 mod gc;
 mod lock;
 mod name;
+mod remove;
 mod scratch;
 mod tree;
 
@@ -48,7 +49,8 @@ pub use self::cache_mount::CacheMount;
 pub use self::gc::Freed;
 pub use self::lock::Lease;
 pub use self::name::Named;
-pub use self::scratch::{Scratch, remove_tree};
+pub use self::remove::remove_tree;
+pub use self::scratch::Scratch;
 pub use self::tree::{TreeSlot, VacantTree};
 
 use crate::digest::{DiffId, Digest};
@@ -222,6 +224,17 @@ impl Store {
         let mut bytes = Vec::new();
         reader.read_to_end(&mut bytes).map_err(blob::unwrap_mismatch)?;
         Ok(bytes)
+    }
+
+    /// Removes a blob that turned out to be damaged, so that it is a miss from now on. A missing one is no error.
+    ///
+    /// # Errors
+    /// If it cannot be removed.
+    pub fn remove_blob(&self, digest: &Digest) -> Result<()> {
+        match fs::remove_file(self.blob_path(digest)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Stores the index of a layer.

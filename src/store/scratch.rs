@@ -1,12 +1,13 @@
 //! Private directories of a running process, and what is left of them when it is killed.
 
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
 use super::lock::Lock;
+use super::remove::remove_tree;
 
 /// A directory that only this process uses. Dropping it removes everything in it, also what belongs to other
 /// users as far as the process may.
@@ -60,32 +61,5 @@ fn is_same(lock: &Lock, path: &Path) -> bool {
     match (lock.file().metadata(), fs::symlink_metadata(path)) {
         (Ok(locked), Ok(there)) => (locked.dev(), locked.ino()) == (there.dev(), there.ino()),
         _ => false,
-    }
-}
-
-/// Removes a directory with everything in it, including directories that their owner may not write to.
-/// A missing directory is no error.
-///
-/// # Errors
-/// If something cannot be removed.
-pub fn remove_tree(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            make_writable(path);
-            fs::remove_dir_all(path)
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        result => result,
-    }
-}
-
-/// Gives the owner all rights on every directory; symlinks are not followed.
-fn make_writable(directory: &Path) {
-    let _ = fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700));
-    let Ok(entries) = fs::read_dir(directory) else { return };
-    for entry in entries.flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            make_writable(&entry.path());
-        }
     }
 }

@@ -343,3 +343,42 @@ fn gc_keeps_what_a_name_or_a_young_record_reaches() {
     store.gc(LATER).unwrap();
     assert_eq!(fs::read_dir(store.path("blobs/sha256")).unwrap().count(), 0);
 }
+
+#[test]
+fn a_damaged_blob_can_be_replaced() {
+    let (_directory, store) = store();
+    store.put(b"whole").unwrap();
+    fs::write(store.blob_path(&Digest::of(b"whole")), b"whale").unwrap();
+    store.remove_blob(&Digest::of(b"whole")).unwrap();
+    store.remove_blob(&Digest::of(b"whole")).unwrap();
+    assert!(!store.contains(&blob(b"whole")));
+    store.put(b"whole").unwrap();
+    assert_eq!(store.read_blob(&blob(b"whole")).unwrap(), b"whole");
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config { cases: 32, ..Default::default() })]
+    #[test]
+    fn any_pieces_make_the_same_blob(
+        bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..600),
+        written in 1..200_usize,
+        read in 1..200_usize,
+    ) {
+        let (_directory, store) = store();
+        let mut writer = store.writer().unwrap();
+        for piece in bytes.chunks(written) {
+            writer.write_all(piece).unwrap();
+        }
+        assert_eq!(writer.commit().unwrap(), (Digest::of(&bytes), bytes.len() as u64));
+        let mut reader = store.open_blob(&blob(&bytes)).unwrap();
+        let mut found = Vec::new();
+        let mut buffer = vec![0; read];
+        loop {
+            match reader.read(&mut buffer).unwrap() {
+                0 => break,
+                count => found.extend_from_slice(&buffer[..count]),
+            }
+        }
+        assert_eq!(found, bytes);
+    }
+}

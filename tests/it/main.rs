@@ -3,5 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod archive;
 mod pull;
+mod pull_faults;
 mod sandbox;

@@ -7,6 +7,7 @@
 pub mod bases;
 pub mod fault;
 pub mod registry;
+pub mod validate;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
