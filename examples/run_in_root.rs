@@ -46,6 +46,8 @@ fn run_command() -> Fallible<i32> {
     let state = PathBuf::from(arguments.next().ok_or("which directory?")?);
     let isolation = probe(enter_user_namespace(wanted)?, &state)?;
     eprintln!("# {isolation}");
+    // Overlayfs takes a work directory once.
+    let _ = fs_err::remove_dir_all(state.join("work"));
     for name in ["upper", "work", "scratch"] {
         fs_err::create_dir_all(state.join(name))?;
     }

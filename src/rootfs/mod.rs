@@ -1,5 +1,36 @@
-//! tmp
-#![allow(missing_docs)]
-#[derive(Debug, thiserror::Error)]
-pub enum Error { #[error("x")] X }
-pub fn export(_: &crate::tree::Changes, _: &std::path::Path, _: &crate::sandbox::Isolation) -> Result<(), Error> { Ok(()) }
+//! Real directories for RUN: layers unpacked into them, and what a step changed read back from them.
+//!
+//! Two ways, as [`crate::sandbox::probe`] found:
+//!
+//! * **overlayfs**: every layer of a stack is a directory of its own in overlayfs's form (a whiteout is the
+//!   character device 0:0, an opaque directory has an attribute). A step gets an empty upper directory
+//!   ([`prepare_upper`]), which becomes a layer like the others when [`scan_upper`] has read it.
+//! * **plain**: one directory holds the whole state. [`index`] remembers before a step what the disk says of
+//!   every file; [`scan_plain`] reads only files of which that has changed.
+//!
+//! In go a tree, changes or the items of a layer; out come [`crate::tree::Changes`], sorted and with the
+//! place of their files' bytes. What changed is always the difference of two trees, however it was observed.
+//!
+//! Rules: names are bytes and every path is opened below a directory handle without following symbolic
+//! links. What the disk cannot hold ([`Disk`]) is taken from the lower tree's entries and never reported as
+//! a change. Unpacked directories are disposable; nothing is synced.
+//!
+//! What it does not do: choose names of directories, read or write tars, run commands.
+
+mod disk;
+mod error;
+mod plain;
+mod remove;
+mod upper;
+mod walk;
+mod write;
+
+pub use disk::Disk;
+pub use error::Error;
+pub use plain::{Index, index, scan_plain};
+pub use remove::{remove_stubs, remove_tree};
+pub use upper::{prepare_upper, scan_upper};
+pub use write::{Form, Writer, write_changes};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+//! One directory with the whole state: remembered before a step, compared after it.
+
+use std::collections::HashMap;
+use std::ffi::CStr;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::{FileType, Stat};
+
+use super::disk::Disk;
+use super::error::Error;
+use super::upper::{Links, inode_of, read_entry};
+use super::walk::{self, Found};
+use crate::path::RelPath;
+use crate::tree::{Bytes, Changes, Kind, Origin, Tree, diff};
+
+/// What the disk said of every regular file before a step.
+#[derive(Debug, Clone, Default)]
+pub struct Index {
+    files: HashMap<RelPath, Stamp>,
+}
+
+/// What changes on the disk whenever a file's bytes do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    size: i64,
+    changed: (i64, i64),
+    modified: (i64, i64),
+}
+
+impl Stamp {
+    fn of(stat: &Stat) -> Self {
+        Self {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            size: stat.st_size,
+            changed: (stat.st_ctime, stat.st_ctime_nsec as i64),
+            modified: (stat.st_mtime, stat.st_mtime_nsec as i64),
+        }
+    }
+}
+
+/// Remembers what the disk says of the files in `directory`.
+///
+/// # Errors
+/// If something in it cannot be read.
+pub fn index(directory: &Path) -> Result<Index, Error> {
+    let visit = |found: &Found, _: BorrowedFd<'_>, _: &CStr| {
+        let regular = found.file_type() == FileType::RegularFile;
+        Ok(regular.then(|| Stamp::of(&found.stat)))
+    };
+    Ok(Index { files: walk::walk(directory, &visit)?.into_iter().collect() })
+}
+
+/// Reads what changed in `directory`, which held `lower` when `before` was made: the difference to `lower`.
+///
+/// The bytes of changed files lie in `directory` until the next step changes them again.
+///
+/// # Errors
+/// If something in it cannot be read.
+pub fn scan_plain(directory: &Path, before: &Index, lower: &Tree, disk: Disk) -> Result<Changes, Error> {
+    let visit = |found: &Found, at: BorrowedFd<'_>, name: &CStr| {
+        let known = match lower.get(&found.path).map(|entry| &entry.kind) {
+            Some(Kind::File { digest, .. })
+                if before.files.get(&found.path) == Some(&Stamp::of(&found.stat)) =>
+            {
+                Some(*digest)
+            }
+            _ => None,
+        };
+        let entry = read_entry(directory, found, at, name, lower, disk, known)?;
+        Ok(entry.map(|entry| (entry, inode_of(found))))
+    };
+    let mut links = Links::default();
+    let mut tree = Tree::empty();
+    for (path, (mut entry, inode)) in walk::walk(directory, &visit)? {
+        links.name(&mut entry, inode);
+        tree.insert(&path, entry);
+    }
+    for (path, entry) in lower.iter() {
+        let parent_stays =
+            || path.parent().is_some_and(|parent| tree.get(&parent).is_some_and(|e| e.is_directory()));
+        if disk.cannot_hold(&entry.kind) && tree.get(&path).is_none() && parent_stays() {
+            tree.insert(&path, entry.clone());
+        }
+    }
+    let mut changes = diff(lower, &tree);
+    changes.origins = vec![Origin {
+        bytes: Bytes::Directory(Arc::new(directory.to_owned())),
+        at: RelPath::root(),
+        to: RelPath::root(),
+    }];
+    Ok(changes)
+}

@@ -1,0 +1,203 @@
+//! Layers written to real directories and read back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::*;
+use crate::path::RelPath;
+use crate::sandbox::Overlay;
+use crate::time::Timestamp;
+use crate::tree::testing::{file, linked, symlink, with_xattr};
+use crate::tree::{Bytes, Change, Changes, Entry, Kind, Meta, Origin, Tree, diff};
+
+/// What root of the machine can hold.
+const ALL: Disk = Disk { owners: true, devices: true, overlay: Overlay::Trusted };
+
+fn root_user() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        eprintln!("skipped: needs root");
+    }
+    root
+}
+
+fn path(text: &str) -> RelPath {
+    RelPath::clean(text)
+}
+
+fn owned(mut entry: Entry, mode: u16, uid: u32, mtime: i64) -> Entry {
+    entry.meta = Meta { mode, uid, gid: uid + 1, mtime: Timestamp(mtime), xattrs: entry.meta.xattrs };
+    entry
+}
+
+fn of(kind: Kind) -> Entry {
+    Entry { meta: Meta::root_owned(0o640, Timestamp(5)), kind }
+}
+
+/// A tree with one of everything.
+fn everything() -> Tree {
+    let capability = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let directory =
+        |mode, uid, mtime| owned(Entry::directory(Meta::root_owned(0, Timestamp(0))), mode, uid, mtime);
+    [
+        (RelPath::root(), directory(0o755, 0, 7)),
+        (path("bin"), directory(0o1777, 3, 11)),
+        (path("bin/su"), owned(file("setuid"), 0o4755, 0, 12)),
+        (path("bin/ping"), with_xattr(owned(file("ping"), 0o755, 2, 13), "security.capability", &capability)),
+        (path("closed"), directory(0o000, 9, 14)),
+        (path("closed/in"), owned(file("in"), 0o000, 9, 15)),
+        (path("dev"), directory(0o755, 0, 16)),
+        (path("dev/pipe"), of(Kind::Fifo)),
+        (path("dev/sda"), of(Kind::BlockDevice { major: 8, minor: 300 })),
+        (path("dev/null"), of(Kind::CharDevice { major: 1, minor: 3 })),
+        (path("link"), symlink("/etc/../nowhere")),
+        (path("one"), linked("same", Some(1))),
+        (path("two"), linked("same", Some(1))),
+        (RelPath::clean(b"odd \xff\n name"), file("")),
+    ]
+    .into_iter()
+    .collect()
+}
+
+/// The contents of the files of [`everything`] and of the tests below, by digest.
+fn with_bytes(mut changes: Changes) -> Changes {
+    let known: BTreeMap<_, _> = ["setuid", "ping", "in", "same", "", "new", "lower"]
+        .map(|text| (crate::digest::Digest::of(text), text))
+        .into_iter()
+        .collect();
+    for change in &mut changes.list {
+        if let Change::Upsert { path, entry: Entry { kind: Kind::File { digest, .. }, .. }, origin } = change
+        {
+            *origin = changes.origins.len() as u16;
+            let bytes = Bytes::Inline(Arc::from(known[digest].as_bytes()));
+            changes.origins.push(Origin { bytes, at: RelPath::root(), to: path.clone() });
+        }
+    }
+    changes
+}
+
+#[test]
+fn a_layer_is_read_back_as_it_was_written() {
+    if !root_user() {
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let upper = place.path().join("upper");
+    let empty = Tree::empty();
+    prepare_upper(&upper, &empty, ALL).unwrap();
+    let tree = everything();
+    let changes = with_bytes(diff(&empty, &tree));
+    assert_eq!(write_changes(&upper, &changes, Form::Layer, ALL).unwrap(), []);
+    let seen = scan_upper(&upper, &empty, &[], ALL).unwrap();
+    assert_eq!(
+        empty.apply(&seen).listing().with_times().to_string(),
+        empty.apply(&changes).listing().with_times().to_string()
+    );
+    // Nothing changed against what was written.
+    assert_eq!(scan_upper(&upper, &tree, &[], ALL).unwrap().list, []);
+}
+
+#[test]
+fn marks_of_overlayfs_become_explicit_whiteouts() {
+    if !root_user() {
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let upper = place.path().join("upper");
+    let lower: Tree =
+        ["a/x", "a/y", "b/z", "c/k", "d"].map(|name| (path(name), file("lower"))).into_iter().collect();
+    prepare_upper(&upper, &lower, ALL).unwrap();
+    let directory = |name: &str| Change::Upsert {
+        path: path(name),
+        entry: lower.get(&path("a")).unwrap().clone(),
+        origin: 0,
+    };
+    let changes = Changes {
+        list: vec![
+            directory("a"),
+            Change::Opaque { path: path("a") },
+            Change::Upsert { path: path("a/new"), entry: file("new"), origin: 0 },
+            Change::Whiteout { path: path("b") },
+            Change::Whiteout { path: path("c") },
+            directory("c"),
+            Change::Whiteout { path: path("d") },
+        ],
+        origins: vec![],
+    };
+    write_changes(&upper, &with_bytes(changes), Form::Layer, ALL).unwrap();
+    let seen = scan_upper(&upper, &lower, &[], ALL).unwrap();
+    let shown: Vec<_> = seen
+        .list
+        .iter()
+        .map(|change| match change {
+            Change::Upsert { path, .. } => format!("+{path}"),
+            Change::Whiteout { path } => format!("-{path}"),
+            Change::Opaque { path } => format!("o{path}"),
+        })
+        .collect();
+    assert_eq!(shown, ["+a", "+a/new", "-a/x", "-a/y", "-b", "+c", "-c/k", "-d"]);
+}
+
+#[test]
+fn a_plain_directory_is_compared_with_what_it_was() {
+    if !root_user() {
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let tree = everything();
+    let state = place.path().join("state");
+    prepare_upper(&state, &tree, ALL).unwrap();
+    write_changes(&state, &with_bytes(diff(&Tree::empty(), &tree)), Form::State, ALL).unwrap();
+    let before = index(&state).unwrap();
+    assert_eq!(scan_plain(&state, &before, &tree, ALL).unwrap().list, []);
+
+    let mut expected = tree.clone();
+    expected.insert(&path("bin/su"), owned(file("new"), 0o755, 0, 99));
+    expected.remove(&path("dev"));
+    expected.insert(&path("two"), symlink("one"));
+    let step = with_bytes(diff(&tree, &expected));
+    write_changes(&state, &step, Form::State, ALL).unwrap();
+    let seen = scan_plain(&state, &before, &tree, ALL).unwrap();
+    assert_eq!(tree.apply(&seen).listing().to_string(), expected.listing().to_string());
+    remove_tree(&state).unwrap();
+    assert!(!state.exists());
+}
+
+#[test]
+fn with_a_single_id_owners_and_devices_come_from_the_entries() {
+    if !root_user() {
+        return;
+    }
+    let single = Disk { owners: false, devices: false, overlay: Overlay::Trusted };
+    let place = tempfile::tempdir().unwrap();
+    let tree = everything();
+    let state = place.path().join("state");
+    prepare_upper(&state, &tree, single).unwrap();
+    let skipped =
+        write_changes(&state, &with_bytes(diff(&Tree::empty(), &tree)), Form::State, single).unwrap();
+    assert_eq!(skipped, ["dev/null", "dev/sda"].map(path));
+    let before = index(&state).unwrap();
+    assert_eq!(scan_plain(&state, &before, &tree, single).unwrap().list, []);
+    fs_err::write(state.join("bin/ping"), "new").unwrap();
+    fs_err::write(state.join("bin/own"), "new").unwrap();
+    let seen = tree.apply(&scan_plain(&state, &before, &tree, single).unwrap());
+    assert_eq!(seen.get(&path("bin/ping")).unwrap().meta.uid, 2, "rewritten in place");
+    assert_eq!(seen.get(&path("bin/own")).unwrap().meta.uid, 0, "made by the step");
+}
+
+#[test]
+fn stubs_go_and_times_stay() {
+    let place = tempfile::tempdir().unwrap();
+    let at = |name: &str| place.path().join(name);
+    fs_err::create_dir_all(at("etc/deep/er")).unwrap();
+    fs_err::create_dir(at("used")).unwrap();
+    fs_err::write(at("used/file"), "x").unwrap();
+    fs_err::write(at("etc/hosts"), "").unwrap();
+    fs_err::write(at("etc/resolv.conf"), "written").unwrap();
+    let before = fs_err::metadata(at("etc")).unwrap().modified().unwrap();
+    let stubs = ["etc/deep", "etc/deep/er", "used", "etc/hosts", "etc/resolv.conf", "gone/x"].map(path);
+    remove_stubs(place.path(), &stubs).unwrap();
+    assert!(!at("etc/deep").exists() && !at("etc/hosts").exists());
+    assert!(at("used/file").exists() && at("etc/resolv.conf").exists());
+    assert_eq!(fs_err::metadata(at("etc")).unwrap().modified().unwrap(), before);
+}

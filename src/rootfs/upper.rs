@@ -1,0 +1,224 @@
+//! The upper directory of a step: made before it, read after it.
+
+use std::collections::HashMap;
+use std::ffi::CStr;
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{FileType, XattrFlags};
+use rustix::io::Errno;
+
+use super::disk::Disk;
+use super::error::{At as _, Error};
+use super::walk::{self, Found, open_file};
+use super::write::set_metadata;
+use crate::digest::{Digest, Hasher};
+use crate::path::RelPath;
+use crate::tree::{Bytes, Change, Changes, Entry, Kind, LinkGroup, Origin, Tree, Xattrs, diff};
+
+/// The one attribute that layers carry.
+pub(super) const CAPABILITY: &str = "security.capability";
+
+/// Makes the upper directory for a step on `lower`: the root of what the step sees has its mode and owner
+/// from here.
+///
+/// # Errors
+/// If it cannot be made, or is there.
+pub fn prepare_upper(directory: &Path, lower: &Tree, disk: Disk) -> Result<(), Error> {
+    let root = RelPath::root();
+    fs_err::create_dir(directory).at("make", directory, &root)?;
+    let Some(entry) = lower.get(&root) else { return Ok(()) };
+    let handle = walk::open_root(directory).at("open", directory, &root)?;
+    set_metadata(handle.as_fd(), c".", &entry.meta, FileType::Directory, disk).at("prepare", directory, &root)
+}
+
+/// Reads what a step changed from its upper directory: the difference to `lower`, which lies in the
+/// directories `stack`, the topmost first.
+///
+/// # Errors
+/// If something in it cannot be read.
+pub fn scan_upper(directory: &Path, lower: &Tree, stack: &[PathBuf], disk: Disk) -> Result<Changes, Error> {
+    let visit =
+        |found: &Found, at: BorrowedFd<'_>, name: &CStr| observe(directory, found, at, name, lower, disk);
+    let observed = walk::walk(directory, &visit)?;
+    let mut links = Links::default();
+    let mut list = Vec::with_capacity(observed.len());
+    for (path, seen) in observed {
+        match seen {
+            Seen::Gone => list.push(Change::Whiteout { path }),
+            Seen::Entry { mut entry, inode, opaque } => {
+                links.name(&mut entry, inode);
+                list.push(Change::Upsert { path: path.clone(), entry, origin: 0 });
+                if opaque {
+                    list.push(Change::Opaque { path });
+                }
+            }
+        }
+    }
+    let mut changes = diff(lower, &lower.apply(&Changes { list, origins: Vec::new() }));
+    locate(&mut changes, directory, stack)?;
+    Ok(changes)
+}
+
+/// Something in an upper directory.
+enum Seen {
+    Gone,
+    Entry { entry: Entry, inode: Option<Inode>, opaque: bool },
+}
+
+/// A file with several names.
+type Inode = (u64, u64);
+
+fn observe(
+    root: &Path,
+    found: &Found,
+    at: BorrowedFd<'_>,
+    name: &CStr,
+    lower: &Tree,
+    disk: Disk,
+) -> Result<Option<Seen>, Error> {
+    if found.file_type() == FileType::CharacterDevice && found.device() == (0, 0) {
+        return Ok(Some(Seen::Gone));
+    }
+    let opaque = found.file_type() == FileType::Directory
+        && attribute(at, name, disk.opaque_attribute())
+            .at("read the attributes of", root, &found.path)?
+            .as_deref()
+            == Some(b"y");
+    let Some(entry) = read_entry(root, found, at, name, lower, disk, None)? else { return Ok(None) };
+    Ok(Some(Seen::Entry { entry, inode: inode_of(found), opaque }))
+}
+
+/// Returns the inode of a file that has other names.
+pub(super) fn inode_of(found: &Found) -> Option<Inode> {
+    let several = found.file_type() == FileType::RegularFile && found.stat.st_nlink > 1;
+    several.then_some((found.stat.st_dev, found.stat.st_ino))
+}
+
+/// Turns what is on the disk into an entry; `None` for sockets, which no layer holds. The digest of a file
+/// is `known` or computed.
+pub(super) fn read_entry(
+    root: &Path,
+    found: &Found,
+    at: BorrowedFd<'_>,
+    name: &CStr,
+    lower: &Tree,
+    disk: Disk,
+    known: Option<Digest>,
+) -> Result<Option<Entry>, Error> {
+    let path = &found.path;
+    let mut meta = found.meta();
+    disk.complete(&mut meta, path, lower);
+    let kind = match found.file_type() {
+        FileType::Directory => Kind::Directory,
+        FileType::RegularFile => {
+            let capability = attribute(at, name, CAPABILITY).at("read the attributes of", root, path)?;
+            meta.xattrs = capability.map(|value| {
+                Arc::new(Xattrs::from([(CAPABILITY.as_bytes().into(), value.into_boxed_slice())]))
+            });
+            let (size, digest) = match known {
+                Some(digest) => (found.stat.st_size as u64, digest),
+                None => digest_of(at, name).at("read", root, path)?,
+            };
+            Kind::File { size, digest, link: None }
+        }
+        FileType::Symlink => {
+            let target = rustix::fs::readlinkat(at, name, Vec::new()).at("read the link", root, path)?;
+            Kind::Symlink { target: target.into_bytes().into() }
+        }
+        FileType::CharacterDevice => {
+            let (major, minor) = found.device();
+            Kind::CharDevice { major, minor }
+        }
+        FileType::BlockDevice => {
+            let (major, minor) = found.device();
+            Kind::BlockDevice { major, minor }
+        }
+        FileType::Fifo => Kind::Fifo,
+        FileType::Socket | FileType::Unknown => return Ok(None),
+    };
+    Ok(Some(Entry { meta, kind }))
+}
+
+/// Reads a file to its end.
+fn digest_of(at: BorrowedFd<'_>, name: &CStr) -> io::Result<(u64, Digest)> {
+    let mut file = open_file(at, name)?;
+    let (mut hasher, mut size) = (Hasher::new(), 0);
+    let mut buffer = vec![0; 128 * 1024];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok((size, hasher.finish())),
+            count => {
+                hasher.update(&buffer[..count]);
+                size += count as u64;
+            }
+        }
+    }
+}
+
+/// Reads an extended attribute; `None` if there is none.
+fn attribute(at: BorrowedFd<'_>, name: &CStr, attribute: &str) -> io::Result<Option<Vec<u8>>> {
+    const ENOUGH: usize = 256;
+    let mut value = vec![0; ENOUGH];
+    // Attributes have no call relative to a directory; its own place in /proc gives the path one.
+    let path = super::write::proc_path(at, name);
+    match rustix::fs::lgetxattr(&*path, attribute, &mut value) {
+        Ok(size) => {
+            value.truncate(size);
+            Ok(Some(value))
+        }
+        Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::PERM) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Sets an extended attribute.
+pub(super) fn set_attribute(
+    at: BorrowedFd<'_>,
+    name: &CStr,
+    attribute: &CStr,
+    value: &[u8],
+) -> io::Result<()> {
+    let path = super::write::proc_path(at, name);
+    Ok(rustix::fs::lsetxattr(&*path, attribute, value, XattrFlags::empty())?)
+}
+
+/// Numbers the files that have several names.
+#[derive(Default)]
+pub(super) struct Links {
+    groups: HashMap<Inode, LinkGroup>,
+}
+
+impl Links {
+    /// Puts the file's group into its entry.
+    pub(super) fn name(&mut self, entry: &mut Entry, inode: Option<Inode>) {
+        if let (Kind::File { link, .. }, Some(inode)) = (&mut entry.kind, inode) {
+            let next = LinkGroup(self.groups.len() as u64);
+            *link = Some(*self.groups.entry(inode).or_insert(next));
+        }
+    }
+}
+
+/// Says where the bytes of changed files lie: in the upper directory, or, for other names of a file that is
+/// in the change with its whole group, in the topmost directory below that has the path.
+fn locate(changes: &mut Changes, upper: &Path, stack: &[PathBuf]) -> Result<(), Error> {
+    let places: Vec<&Path> = [upper].into_iter().chain(stack.iter().map(PathBuf::as_path)).collect();
+    let origin = |place: &&Path| Origin {
+        bytes: Bytes::Directory(Arc::new(place.to_path_buf())),
+        at: RelPath::root(),
+        to: RelPath::root(),
+    };
+    changes.origins = places.iter().map(origin).collect();
+    for change in &mut changes.list {
+        let Change::Upsert { path, entry: Entry { kind: Kind::File { .. }, .. }, origin } = change else {
+            continue;
+        };
+        let has =
+            |place: &&Path| place.join(path.as_path()).symlink_metadata().is_ok_and(|found| found.is_file());
+        let at = places.iter().position(has).ok_or_else(|| Error::NoBytes { path: path.clone() })?;
+        *origin = at as u16;
+    }
+    Ok(())
+}

@@ -1,0 +1,400 @@
+//! Puts layers on the disk.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::{CStr, CString, OsStr};
+use std::io::{self, Read};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid};
+use rustix::io::Errno;
+
+use super::disk::Disk;
+use super::error::{At as _, Error};
+use super::remove::remove_at;
+use super::upper::set_attribute;
+use super::walk;
+use crate::path::RelPath;
+use crate::tree::{Bytes, Change, Changes, Entry, Kind, LinkGroup, Meta};
+
+/// What the directory is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// A layer of its own for overlayfs: what it hides of lower ones is marked.
+    Layer,
+    /// The whole state: what a layer hides is removed.
+    State,
+}
+
+/// Writes the items of a layer into a directory, in any order in which parents and link targets come first
+/// or not at all.
+///
+/// Dropping it without [`Writer::finish`] leaves directories with the time of their writing.
+#[derive(Debug)]
+pub struct Writer {
+    root: PathBuf,
+    handle: OwnedFd,
+    form: Form,
+    disk: Disk,
+    /// The directory of the last item: most items lie beside the one before.
+    last: Option<(RelPath, OwnedFd)>,
+    /// Directories and the times that they get when nothing is put into them any more.
+    times: BTreeMap<RelPath, Timestamps>,
+    skipped: Vec<RelPath>,
+}
+
+impl Writer {
+    /// Opens the directory `root`, which must be there, for one layer.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub fn new(root: &Path, form: Form, disk: Disk) -> Result<Self, Error> {
+        let handle = walk::open_root(root).at("open", root, &RelPath::root())?;
+        Ok(Self {
+            root: root.to_owned(),
+            handle,
+            form,
+            disk,
+            last: None,
+            times: BTreeMap::new(),
+            skipped: Vec::new(),
+        })
+    }
+
+    /// Writes a regular file.
+    ///
+    /// # Errors
+    /// If it cannot be written or its content not be read.
+    pub fn file(&mut self, path: &RelPath, meta: &Meta, content: &mut dyn Read) -> Result<(), Error> {
+        let root = self.root.clone();
+        let (disk, (parent, name)) = (self.disk, self.place(path)?);
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut write = || -> io::Result<()> {
+            remove_at(parent, OsStr::from_bytes(name.to_bytes()))?;
+            let file = rustix::fs::openat(parent, &*name, flags, Mode::RUSR | Mode::WUSR)?;
+            let mut file = fs_err::File::from_parts(file.into(), name.to_string_lossy().into_owned());
+            io::copy(content, &mut file)?;
+            set_metadata(parent, &name, meta, FileType::RegularFile, disk)
+        };
+        write().at("write", &root, path)
+    }
+
+    /// Writes anything but a regular file.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    ///
+    /// # Panics
+    /// If `kind` is a regular file, whose content is not at hand.
+    pub fn entry(&mut self, path: &RelPath, meta: &Meta, kind: &Kind) -> Result<(), Error> {
+        if self.disk.cannot_hold(kind) {
+            self.skipped.push(path.clone());
+            return Ok(());
+        }
+        if matches!(kind, Kind::Directory) {
+            return self.directory(path, meta);
+        }
+        let root = self.root.clone();
+        let (disk, (parent, name)) = (self.disk, self.place(path)?);
+        let mode = Mode::RUSR | Mode::WUSR;
+        let node = |kind, major, minor| -> io::Result<FileType> {
+            rustix::fs::mknodat(parent, &*name, kind, mode, rustix::fs::makedev(major, minor))?;
+            Ok(kind)
+        };
+        let make = || -> io::Result<()> {
+            remove_at(parent, OsStr::from_bytes(name.to_bytes()))?;
+            let made = match kind {
+                Kind::Symlink { target } => {
+                    rustix::fs::symlinkat(&**target, parent, &*name)?;
+                    FileType::Symlink
+                }
+                Kind::CharDevice { major, minor } => node(FileType::CharacterDevice, *major, *minor)?,
+                Kind::BlockDevice { major, minor } => node(FileType::BlockDevice, *major, *minor)?,
+                Kind::Fifo => node(FileType::Fifo, 0, 0)?,
+                Kind::Directory | Kind::File { .. } => {
+                    unreachable!("directories and files are made elsewhere")
+                }
+            };
+            set_metadata(parent, &name, meta, made, disk)
+        };
+        make().at("make", &root, path)
+    }
+
+    fn directory(&mut self, path: &RelPath, meta: &Meta) -> Result<(), Error> {
+        let root = self.root.clone();
+        let disk = self.disk;
+        self.times.insert(path.clone(), times_of(meta));
+        if path.is_root() {
+            return set_metadata(self.handle.as_fd(), c".", meta, FileType::Directory, disk)
+                .at("set up", &root, path);
+        }
+        let form = self.form;
+        let (parent, name) = self.place(path)?;
+        let make = || -> io::Result<()> {
+            let hidden = make_directory(parent, &name)? == Before::Whiteout;
+            set_metadata(parent, &name, meta, FileType::Directory, disk)?;
+            // A directory that takes the place of a whiteout shows nothing of lower layers.
+            if hidden && form == Form::Layer { mark_opaque(parent, &name, disk) } else { Ok(()) }
+        };
+        make().at("make", &root, path)
+    }
+
+    /// Gives the file at `target` one more name.
+    ///
+    /// # Errors
+    /// If there is no such file, or the name cannot be made.
+    pub fn link(&mut self, path: &RelPath, target: &RelPath) -> Result<(), Error> {
+        let root = self.root.clone();
+        let (from, old) = self.place(target)?;
+        // The cached handle is about to move on to the other parent.
+        let from = from.try_clone_to_owned().at("link", &root, target)?;
+        let (parent, name) = self.place(path)?;
+        let link = || -> io::Result<()> {
+            remove_at(parent, OsStr::from_bytes(name.to_bytes()))?;
+            Ok(rustix::fs::linkat(&from, &*old, parent, &*name, AtFlags::empty())?)
+        };
+        link().at("link", &root, path)
+    }
+
+    /// Hides the path of lower layers.
+    ///
+    /// # Errors
+    /// If that cannot be marked, or done.
+    pub fn whiteout(&mut self, path: &RelPath) -> Result<(), Error> {
+        let (root, form, disk) = (self.root.clone(), self.form, self.disk);
+        let (parent, name) = self.place(path)?;
+        let hide = || -> io::Result<()> {
+            match form {
+                Form::State => remove_at(parent, OsStr::from_bytes(name.to_bytes())),
+                Form::Layer => {
+                    let made =
+                        rustix::fs::mknodat(parent, &*name, FileType::CharacterDevice, Mode::empty(), 0);
+                    match made {
+                        // What the layer itself put there hides the lower one too; a directory must say so.
+                        Err(Errno::EXIST) => {
+                            let found = rustix::fs::statat(parent, &*name, AtFlags::SYMLINK_NOFOLLOW)?;
+                            match FileType::from_raw_mode(found.st_mode) {
+                                FileType::Directory => mark_opaque(parent, &name, disk),
+                                _ => Ok(()),
+                            }
+                        }
+                        result => Ok(result?),
+                    }
+                }
+            }
+        };
+        hide().at("hide", &root, path)
+    }
+
+    /// Hides what lower layers have below the path. In [`Form::State`] it must come before what the layer
+    /// itself puts there.
+    ///
+    /// # Errors
+    /// If that cannot be marked, or done.
+    pub fn opaque(&mut self, path: &RelPath) -> Result<(), Error> {
+        let (root, form, disk) = (self.root.clone(), self.form, self.disk);
+        if path.is_root() && form == Form::Layer {
+            // The root of a stack's layer cannot be marked by a name; its own handle does.
+            return mark_opaque(self.handle.as_fd(), c".", disk).at("mark", &root, path);
+        }
+        let handle = self.open_parent(&path.child("x")).at("open", &root, path)?;
+        let hide = || -> io::Result<()> {
+            match form {
+                Form::Layer => mark_opaque(handle.as_fd(), c".", disk),
+                Form::State => {
+                    for entry in rustix::fs::Dir::read_from(&handle)? {
+                        let name = entry?.file_name().to_owned();
+                        if !matches!(name.as_bytes(), b"." | b"..") {
+                            remove_at(handle.as_fd(), OsStr::from_bytes(name.as_bytes()))?;
+                        }
+                    }
+                    Ok(())
+                }
+            }
+        };
+        hide().at("hide", &root, path)
+    }
+
+    /// Gives directories their times; returns the entries that the disk cannot hold.
+    ///
+    /// # Errors
+    /// If a directory is gone or cannot be touched.
+    pub fn finish(self) -> Result<Vec<RelPath>, Error> {
+        // Setting the time of a directory does not change that of its parent, so any order will do.
+        for (path, times) in &self.times {
+            let set = rustix::fs::openat2(&self.handle, path.as_path(), DIRECTORY, Mode::empty(), CONFINED)
+                .and_then(|directory| rustix::fs::futimens(directory, times));
+            match set {
+                // Something else took its place later in the layer.
+                Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+                Err(error) => return Err(error).at("set the time of", &self.root, path),
+            }
+        }
+        Ok(self.skipped)
+    }
+
+    /// Returns the directory of `path`, made if need be, and the name in it.
+    fn place(&mut self, path: &RelPath) -> Result<(BorrowedFd<'_>, CString), Error> {
+        let name = CString::new(path.file_name().unwrap_or(b".")).map_err(io::Error::from);
+        let name = name.at("write", &self.root, path)?;
+        let parent = path.parent().unwrap_or_default();
+        if self.last.as_ref().is_none_or(|(last, _)| *last != parent) {
+            let handle = self.open_parent(path).at("open the directory of", &self.root, path)?;
+            self.last = Some((parent, handle));
+        }
+        let (_, handle) = self.last.as_ref().expect("it was set above");
+        Ok((handle.as_fd(), name))
+    }
+
+    /// Opens the directory of `path`; what is missing of it, or no directory, becomes one.
+    fn open_parent(&self, path: &RelPath) -> io::Result<OwnedFd> {
+        let parent = path.parent().unwrap_or_default();
+        match rustix::fs::openat2(&self.handle, parent.as_path(), DIRECTORY, Mode::empty(), CONFINED) {
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+            result => return Ok(result?),
+        }
+        let mut handle = self.handle.try_clone()?;
+        for name in parent.components() {
+            let name = CString::new(name)?;
+            make_directory(handle.as_fd(), &name)?;
+            handle = rustix::fs::openat(&handle, &*name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty())?;
+        }
+        Ok(handle)
+    }
+}
+
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+const CONFINED: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS);
+
+/// What stood where a directory is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Before {
+    Nothing,
+    Directory,
+    Whiteout,
+    Other,
+}
+
+/// Makes a directory unless there is one; anything else makes room.
+fn make_directory(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<Before> {
+    match rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755)) {
+        Ok(()) => return Ok(Before::Nothing),
+        Err(Errno::EXIST) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let found = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    let before = match FileType::from_raw_mode(found.st_mode) {
+        FileType::Directory => return Ok(Before::Directory),
+        FileType::CharacterDevice if found.st_rdev == 0 => Before::Whiteout,
+        _ => Before::Other,
+    };
+    remove_at(parent, OsStr::from_bytes(name.to_bytes()))?;
+    rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755))?;
+    Ok(before)
+}
+
+fn mark_opaque(at: BorrowedFd<'_>, name: &CStr, disk: Disk) -> io::Result<()> {
+    let attribute = CString::new(disk.opaque_attribute())?;
+    set_attribute(at, name, &attribute, b"y")
+}
+
+fn times_of(meta: &Meta) -> Timestamps {
+    let time = Timespec { tv_sec: meta.mtime.0, tv_nsec: 0 };
+    Timestamps { last_access: time, last_modification: time }
+}
+
+/// Gives what stands at `name` its owner, mode, attributes and time, in the order in which none undoes
+/// another: a new owner clears setuid bits and capabilities.
+pub(super) fn set_metadata(
+    at: BorrowedFd<'_>,
+    name: &CStr,
+    meta: &Meta,
+    kind: FileType,
+    disk: Disk,
+) -> io::Result<()> {
+    if disk.owners {
+        let (uid, gid) = (Uid::from_raw(meta.uid), Gid::from_raw(meta.gid));
+        rustix::fs::chownat(at, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+    }
+    if kind != FileType::Symlink {
+        rustix::fs::chmodat(at, name, Mode::from_raw_mode(meta.mode.into()), AtFlags::empty())?;
+        for (attribute, value) in meta.xattrs.iter().flat_map(|attributes| attributes.iter()) {
+            let attribute = CString::new(&**attribute)?;
+            match set_attribute(at, name, &attribute, value) {
+                // A disk without attributes; the entries have them.
+                Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {}
+                result => result?,
+            }
+        }
+    }
+    Ok(rustix::fs::utimensat(at, name, &times_of(meta), AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+/// Returns a path to `name` in the directory, for calls that take no directory handle.
+pub(super) fn proc_path(at: BorrowedFd<'_>, name: &CStr) -> CString {
+    let mut path = format!("/proc/self/fd/{}/", at.as_raw_fd()).into_bytes();
+    path.extend_from_slice(name.to_bytes());
+    CString::new(path).expect("a name that was a C string has no zero byte")
+}
+
+/// Writes `changes` whose origins hold the bytes, as one layer; returns the entries that the disk cannot
+/// hold.
+///
+/// # Errors
+/// If something cannot be written, or bytes cannot be read.
+pub fn write_changes(root: &Path, changes: &Changes, form: Form, disk: Disk) -> Result<Vec<RelPath>, Error> {
+    let mut writer = Writer::new(root, form, disk)?;
+    // What is hidden goes first: in a state it would take away what the layer puts there.
+    for change in &changes.list {
+        match change {
+            Change::Whiteout { path } if form == Form::State => writer.whiteout(path)?,
+            Change::Opaque { path } if form == Form::State => writer.opaque(path)?,
+            Change::Whiteout { .. } | Change::Opaque { .. } | Change::Upsert { .. } => {}
+        }
+    }
+    let mut linked: HashMap<LinkGroup, RelPath> = HashMap::new();
+    for change in &changes.list {
+        match change {
+            Change::Upsert { path, entry, origin } => match &entry.kind {
+                Kind::File { link, .. } => match link.and_then(|group| linked.get(&group).cloned()) {
+                    Some(target) => writer.link(path, &target)?,
+                    None => {
+                        write_file(&mut writer, changes, path, entry, *origin)?;
+                        linked.extend(link.map(|group| (group, path.clone())));
+                    }
+                },
+                kind => writer.entry(path, &entry.meta, kind)?,
+            },
+            Change::Whiteout { path } if form == Form::Layer => writer.whiteout(path)?,
+            Change::Opaque { path } if form == Form::Layer => writer.opaque(path)?,
+            Change::Whiteout { .. } | Change::Opaque { .. } => {}
+        }
+    }
+    writer.finish()
+}
+
+fn write_file(
+    writer: &mut Writer,
+    changes: &Changes,
+    path: &RelPath,
+    entry: &Entry,
+    origin: u16,
+) -> Result<(), Error> {
+    let origin =
+        changes.origins.get(usize::from(origin)).ok_or_else(|| Error::NoBytes { path: path.clone() })?;
+    match &origin.bytes {
+        Bytes::Inline(bytes) => writer.file(path, &entry.meta, &mut &**bytes),
+        Bytes::Directory(directory) => {
+            let source = origin.locate(path);
+            let open = || -> io::Result<fs_err::File> {
+                let root = walk::open_root(directory)?;
+                let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+                let file = rustix::fs::openat2(&root, source.as_path(), flags, Mode::empty(), CONFINED)?;
+                Ok(fs_err::File::from_parts(file.into(), directory.join(source.as_path())))
+            };
+            let mut file = open().at("read", directory, &source)?;
+            writer.file(path, &entry.meta, &mut file)
+        }
+    }
+}
