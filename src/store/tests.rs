@@ -162,8 +162,10 @@ fn many_threads_put_the_same_blobs() {
                     writer.commit_as(&blob(&bytes)).unwrap();
                     assert_eq!(store.read_blob(&blob(&bytes)).unwrap(), bytes);
                     store.put(&number.to_be_bytes()).unwrap();
-                    store.put(b"{}").unwrap();
-                    store.tag(&reference(&format!("t:{number}")), &blob(b"{}")).unwrap();
+                    if number % 10 == 0 {
+                        store.put(b"{}").unwrap();
+                        store.tag(&reference(&format!("t:{number}")), &blob(b"{}")).unwrap();
+                    }
                 }
             });
         }
@@ -171,7 +173,7 @@ fn many_threads_put_the_same_blobs() {
     let store = Store::open(directory.path()).unwrap();
     // Number 0 has the same bytes in both orders, but not at both lengths; `{}` is one more.
     assert_eq!(fs::read_dir(store.path("blobs/sha256")).unwrap().count(), 101);
-    assert_eq!(store.names().unwrap().len(), 50);
+    assert_eq!(store.names().unwrap().len(), 5);
     assert_eq!(store.check().unwrap(), Vec::<PathBuf>::new());
     assert_eq!(
         fs::read_dir(store.path("scratch")).unwrap().count(),
