@@ -31,7 +31,7 @@ impl Store {
     /// by their own last use.
     ///
     /// # Errors
-    /// [`Error::InUse`](super::Error::InUse) while a build holds a lease; or if a file cannot be read or
+    /// [`Error::InUse`](super::Error::InUse) while anybody, this process included, holds a lease; or if a file cannot be read or
     /// removed.
     pub fn gc(&self, keep_since: Timestamp) -> Result<Freed> {
         let _exclusive = self.lock_for_gc()?;
