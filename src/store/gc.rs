@@ -31,8 +31,8 @@ impl Store {
     /// by their own last use.
     ///
     /// # Errors
-    /// [`Error::InUse`](super::Error::InUse) while anybody, this process included, holds a lease; or if a file cannot be read or
-    /// removed.
+    /// [`Error::InUse`](super::Error::InUse) while anybody, this process included, holds a lease; or if a file
+    /// cannot be read or removed.
     pub fn gc(&self, keep_since: Timestamp) -> Result<Freed> {
         let _exclusive = self.lock_for_gc()?;
         scratch::remove_leftovers(&self.path("scratch"));
