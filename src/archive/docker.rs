@@ -1,8 +1,9 @@
 //! Docker's archive (`docker save`), out and in.
 //!
-//! What is written is what docker 25 and later write: an OCI layout with a `manifest.json` beside its index, whose paths lead to
-//! the layout's blobs. Layers are as compressed as they are in the image; `docker load` and skopeo take both.
-//! What is read may be older: a directory per layer with `layer.tar`, or links to those of other layers.
+//! What is written is what docker 25 and later write: an OCI layout with a `manifest.json` beside its index,
+//! whose paths lead to the layout's blobs. Layers are as compressed as they are in the image; `docker load`
+//! and skopeo take both. What is read may be older: a directory per layer with `layer.tar`, or links to those
+//! of other layers.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -70,8 +71,8 @@ fn docker_tag(name: &Reference) -> String {
     Reference { digest: None, ..name.clone() }.familiar()
 }
 
-/// Makes images of a docker archive whose files are in the store already: each config stays as it is (its digest is the
-/// image id), each layer's file becomes a blob as it is, and a manifest is written over them.
+/// Makes images of a docker archive whose files are in the store already: each config stays as it is (its
+/// digest is the image id), each layer's file becomes a blob as it is, and a manifest is written over them.
 pub(super) fn import(
     store: &Store,
     list: &[u8],

@@ -15,9 +15,11 @@ use crate::oci::media_type;
 use crate::reference::Reference;
 use crate::store::{self, Store};
 
-/// Finds an image in a layout's directory (`oci-layout://directory:tag` and `@digest`) and puts it into the store.
+/// Finds an image in a layout's directory (`oci-layout://directory:tag` and `@digest`) and puts it into the
+/// store.
 ///
-/// The selector is a digest, a tag or a whole name; without one the layout has one image, or one tagged `latest`.
+/// The selector is a digest, a tag or a whole name; without one the layout has one image, or one tagged
+/// `latest`.
 ///
 /// # Errors
 /// If there is no such image, or a blob is missing or damaged.

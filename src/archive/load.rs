@@ -1,8 +1,8 @@
 //! Archives and layouts, in: one pass over a tar, whatever it turns out to hold.
 //!
-//! The file that says what an archive is may be its last. So every file goes into the store when it comes by, under the
-//! digest of its bytes, and only names are remembered; what turns out to be of no use is garbage for
-//! [`Store::gc`].
+//! The file that says what an archive is may be its last. So every file goes into the store when it comes by,
+//! under the digest of its bytes, and only names are remembered; what turns out to be of no use is garbage
+//! for [`Store::gc`].
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Read};
@@ -48,8 +48,8 @@ pub fn load_path(store: &Store, path: &Path) -> Result<Vec<Loaded>, Error> {
     load(store, fs::File::open(path)?)
 }
 
-/// Loads the images of an OCI or docker archive, compressed or not, from a stream. No name is tagged: that is the
-/// caller's decision.
+/// Loads the images of an OCI or docker archive, compressed or not, from a stream. No name is tagged: that is
+/// the caller's decision.
 ///
 /// # Errors
 /// If it is neither, or is damaged or incomplete.
@@ -130,8 +130,8 @@ fn put(store: &Store, name: &str, content: &mut impl Read) -> Result<Blob, Error
     Ok(Blob { media_type: "application/octet-stream".to_owned(), digest, size })
 }
 
-/// Returns a name without `.` and `..`, seen from a directory of the archive; `None` if it leads out of the archive
-/// or is no text: such a name is never referred to.
+/// Returns a name without `.` and `..`, seen from a directory of the archive; `None` if it leads out of the
+/// archive or is no text: such a name is never referred to.
 fn clean(directory: &str, name: &[u8]) -> Option<String> {
     let name = std::str::from_utf8(name).ok()?;
     let mut parts: Vec<&str> = Vec::new();

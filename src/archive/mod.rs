@@ -1,11 +1,12 @@
 //! Images as files: OCI layouts (a tar or a directory) and what `docker save` writes, both ways.
 //!
-//! Out: [`oci`], [`oci_directory`] and [`docker`] take a root descriptor and the store, and write everything that it
-//! reaches. In: [`load`], [`load_path`] and [`open_layout`] put what they find into the store.
+//! Out: [`oci`], [`oci_directory`] and [`docker`] take a root descriptor and the store, and write everything
+//! that it reaches. In: [`load`], [`load_path`] and [`open_layout`] put what they find into the store.
 //!
 //! Rules:
 //! - The same image gives the same bytes: fixed order (documents before layers), no times, no owners.
-//! - What comes in is verified: every blob against its name, a docker archive's layers against the config's diff ids.
+//! - What comes in is verified: every blob against its name, a docker archive's layers against the config's
+//!   diff ids.
 //! - What goes out is verified while it is read from the store.
 //! - A name in an archive is never used as a path on disk.
 //!
@@ -136,9 +137,9 @@ fn blob_file(digest: &Digest) -> String {
 
 /// Returns the blobs that a root reaches, each once: documents first, then layers, base first.
 ///
-/// `fetch` is called for each document before it is read from the store; it tells whether the document is there. A
-/// manifest that an index names may be missing, as archives of one platform often keep the whole index; the
-/// root itself may not.
+/// `fetch` is called for each document before it is read from the store; it tells whether the document is
+/// there. A manifest that an index names may be missing, as archives of one platform often keep the whole
+/// index; the root itself may not.
 fn reachable(
     store: &Store,
     root: &Blob,

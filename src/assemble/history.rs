@@ -20,7 +20,8 @@ pub struct NewEntry {
 ///
 /// Of the base, as many entries have a layer as it has layers: missing ones are invented, surplus ones become
 /// empty, and nothing else in it changes. New entries without a time get one as BuildKit gives it: that of
-/// the entry before, the first ones that of the first new layer, and if nothing new has a time that of the base.
+/// the entry before, the first ones that of the first new layer, and if nothing new has a time that of the
+/// base.
 pub(super) fn join(
     base: Vec<History>,
     base_layers: usize,

@@ -22,8 +22,8 @@ fn list(offered: &[Platform]) -> String {
 }
 
 /// Returns the manifest for a platform: the same variant, else the newest older variant that its processors
-/// can run (containerd's order, but never another architecture). A single manifest that names no platform serves every
-/// platform: archives hold such.
+/// can run (containerd's order, but never another architecture). A single manifest that names no platform
+/// serves every platform: archives hold such.
 ///
 /// # Errors
 /// If there is none.

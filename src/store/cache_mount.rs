@@ -18,11 +18,11 @@ pub struct CacheMount {
 }
 
 impl Store {
-    /// Reserves the directory of the cache `id`: together with others (`Shared`), alone after waiting for them
-    /// (`Locked`), or alone at once, in another directory of the same cache if need be (`Private`).
+    /// Reserves the directory of the cache `id`: together with others (`Shared`), alone after waiting for
+    /// them (`Locked`), or alone at once, in another directory of the same cache if need be (`Private`).
     ///
-    /// A new directory is first given to `prepare`, which sets owner and mode and puts in what the cache starts
-    /// with; others see it only when that has succeeded.
+    /// A new directory is first given to `prepare`, which sets owner and mode and puts in what the cache
+    /// starts with; others see it only when that has succeeded.
     ///
     /// # Errors
     /// What `prepare` returns, or the store's error if a directory or lock cannot be made.

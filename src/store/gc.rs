@@ -26,12 +26,13 @@ pub struct Freed {
 }
 
 impl Store {
-    /// Removes what no name reaches and nothing has used since `keep_since`: records, and then blobs and layer
-    /// indexes that neither a name nor a remaining record reaches; trees, cache mounts and stat caches by
-    /// their own last use.
+    /// Removes what no name reaches and nothing has used since `keep_since`: records, and then blobs and
+    /// layer indexes that neither a name nor a remaining record reaches; trees, cache mounts and stat caches
+    /// by their own last use.
     ///
     /// # Errors
-    /// [`Error::InUse`](super::Error::InUse) while a build holds a lease; or if a file cannot be read or removed.
+    /// [`Error::InUse`](super::Error::InUse) while anybody, this process included, holds a lease; or if a file
+    /// cannot be read or removed.
     pub fn gc(&self, keep_since: Timestamp) -> Result<Freed> {
         let _exclusive = self.lock_for_gc()?;
         scratch::remove_leftovers(&self.path("scratch"));

@@ -129,7 +129,8 @@ struct Inner {
 }
 
 impl Store {
-    /// Opens the store in `root`, making it if it is not there, and removes what killed processes left behind.
+    /// Opens the store in `root`, making it if it is not there, and removes what killed processes left
+    /// behind.
     ///
     /// # Errors
     /// If a directory cannot be made or read.
@@ -226,7 +227,8 @@ impl Store {
         Ok(bytes)
     }
 
-    /// Removes a blob that turned out to be damaged, so that it is a miss from now on. A missing one is no error.
+    /// Removes a blob that turned out to be damaged, so that it is a miss from now on. A missing one is no
+    /// error.
     ///
     /// # Errors
     /// If it cannot be removed.
@@ -298,6 +300,14 @@ impl Store {
     fn replace(&self, path: &Path, bytes: &[u8]) -> Result<()> {
         let mut file = self.temporary_file()?;
         file.write_all(bytes).and_then(|()| file.flush())?;
+        persist(file, path)?;
+        Ok(())
+    }
+
+    /// The same, and after a power failure too it is the old one or the new one.
+    fn replace_synced(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        let mut file = self.temporary_file()?;
+        file.write_all(bytes).and_then(|()| file.as_file().sync_all())?;
         persist(file, path)?;
         Ok(())
     }

@@ -34,7 +34,8 @@ const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 impl Store {
     /// Gives a name to a manifest or index, taking it from whatever had it. What the name reaches is synced
-    /// first, so a name never outlives a power failure that its image does not.
+    /// first, so a name never outlives a power failure that its image does not; that takes a disk's time, so
+    /// it is not done again for a name that already stands for the blob.
     ///
     /// # Errors
     /// [`Error::Missing`] if the manifest is not here (layers need not be), or if a file cannot be written.
@@ -42,13 +43,15 @@ impl Store {
         if !self.contains(blob) {
             return Err(Error::Missing { digest: blob.digest, size: blob.size });
         }
+        if self.resolve_name(reference).ok().flatten().as_ref() == Some(blob) {
+            return Ok(());
+        }
         self.sync(blob)?;
         let stored = Stored { name: reference.to_string(), blob: blob.clone() };
         let path = self.name_path(reference);
         let text = serde_json::to_vec(&stored).expect("texts and numbers can be written as JSON");
         let _lock = self.lock_names()?;
-        self.replace(&path, &text)?;
-        fs::File::open(&path)?.sync_all()?;
+        self.replace_synced(&path, &text)?;
         fs::File::open(self.path("names"))?.sync_all()?;
         self.write_index()
     }
@@ -123,7 +126,7 @@ impl Store {
         let index =
             Index { schema_version: 2, media_type: "application/vnd.oci.image.index.v1+json", manifests };
         let text = serde_json::to_vec(&index).expect("texts and numbers can be written as JSON");
-        self.replace(&self.path("index.json"), &text)
+        self.replace_synced(&self.path("index.json"), &text)
     }
 
     /// A name may be longer than a file name: its digest is not.

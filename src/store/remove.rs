@@ -1,4 +1,5 @@
-//! Removing a directory that commands have worked in: with whatever modes they left, and never through a mount.
+//! Removing a directory that commands have worked in: with whatever modes they left, and never through a
+//! mount.
 
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -8,8 +9,8 @@ use std::path::Path;
 use fs_err as fs;
 
 /// Removes a directory with everything in it, including directories that their owner may not write to.
-/// A missing directory is no error. Nothing is removed while something is mounted below it: what is seen there
-/// may be the user's own files.
+/// A missing directory is no error. Nothing is removed while something is mounted below it: what is seen
+/// there may be the user's own files.
 ///
 /// # Errors
 /// [`io::ErrorKind::ResourceBusy`] for a mount; or if something cannot be removed.
@@ -41,7 +42,8 @@ fn make_writable(directory: &Path) {
     }
 }
 
-/// Looks through the mount points of `/proc/self/mountinfo`: the fifth field, its odd bytes in octal (proc(5)).
+/// Looks through the mount points of `/proc/self/mountinfo`: the fifth field, its odd bytes in octal
+/// (proc(5)).
 fn has_mount_below(mountinfo: &[u8], directory: &Path) -> bool {
     let directory = directory.as_os_str().as_bytes();
     mountinfo.split(|byte| *byte == b'\n').any(|line| {

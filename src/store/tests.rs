@@ -147,6 +147,20 @@ fn names_lead_to_manifests_and_show_in_the_index() {
 }
 
 #[test]
+fn a_damaged_name_is_told_and_can_be_given_again() {
+    let (_directory, store) = store();
+    let (name, manifest) = (reference("app:1"), blob(b"{}"));
+    store.put(b"{}").unwrap();
+    store.tag(&name, &manifest).unwrap();
+    let file = fs::read_dir(store.path("names")).unwrap().next().unwrap().unwrap().path();
+    fs::write(&file, b"").unwrap();
+    assert!(matches!(store.resolve_name(&name), Err(Error::Damaged { path, .. }) if path == file));
+    assert_eq!(store.names().unwrap(), []);
+    store.tag(&name, &manifest).unwrap();
+    assert_eq!(store.resolve_name(&name).unwrap(), Some(manifest));
+}
+
+#[test]
 fn many_threads_put_the_same_blobs() {
     let (directory, _store) = store();
     std::thread::scope(|scope| {
@@ -160,8 +174,10 @@ fn many_threads_put_the_same_blobs() {
                     writer.commit_as(&blob(&bytes)).unwrap();
                     assert_eq!(store.read_blob(&blob(&bytes)).unwrap(), bytes);
                     store.put(&number.to_be_bytes()).unwrap();
-                    store.put(b"{}").unwrap();
-                    store.tag(&reference(&format!("t:{number}")), &blob(b"{}")).unwrap();
+                    if number % 10 == 0 {
+                        store.put(b"{}").unwrap();
+                        store.tag(&reference(&format!("t:{number}")), &blob(b"{}")).unwrap();
+                    }
                 }
             });
         }
@@ -169,7 +185,7 @@ fn many_threads_put_the_same_blobs() {
     let store = Store::open(directory.path()).unwrap();
     // Number 0 has the same bytes in both orders, but not at both lengths; `{}` is one more.
     assert_eq!(fs::read_dir(store.path("blobs/sha256")).unwrap().count(), 101);
-    assert_eq!(store.names().unwrap().len(), 50);
+    assert_eq!(store.names().unwrap().len(), 5);
     assert_eq!(store.check().unwrap(), Vec::<PathBuf>::new());
     assert_eq!(
         fs::read_dir(store.path("scratch")).unwrap().count(),
@@ -178,8 +194,8 @@ fn many_threads_put_the_same_blobs() {
     );
 }
 
-/// Not a test of its own: the body of the process that the next test kills.
 #[test]
+#[ignore = "no test of its own: the body of the process that the next test kills"]
 fn child_that_is_killed() {
     let Some(root) = std::env::var_os("KILN_TEST_STORE") else { return };
     let store = Store::open(Path::new(&root)).unwrap();
@@ -201,7 +217,7 @@ fn child_that_is_killed() {
 fn what_a_killed_process_leaves_is_removed() {
     let directory = tempfile::tempdir().unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "store::tests::child_that_is_killed"])
+        .args(["--ignored", "--exact", "store::tests::child_that_is_killed"])
         .env("KILN_TEST_STORE", directory.path())
         .stdout(std::process::Stdio::null())
         .spawn()

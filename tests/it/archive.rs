@@ -90,7 +90,8 @@ fn export(directory: &Path, flavor: Flavor) -> (Store, Assembled) {
     (store, assembled)
 }
 
-/// Tells whether a judge is installed; if not, says so, and fails where `KILN_TEST_STRICT` asks for every judge.
+/// Tells whether a judge is installed; if not, says so, and fails where `KILN_TEST_STRICT` asks for every
+/// judge.
 fn is_there(program: &str) -> bool {
     let found = Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
     if !found {

@@ -1,7 +1,8 @@
-//! A second opinion on images: every digest, size and count recomputed from the bytes, without kiln's own code.
+//! A second opinion on images: every digest, size and count recomputed from the bytes, without kiln's own
+//! code.
 //!
-//! In: an OCI layout, as a directory or a tar (also one that is a docker archive). Out: what is wrong with it,
-//! one sentence each; nothing if it is sound.
+//! In: an OCI layout, as a directory or a tar (also one that is a docker archive). Out: what is wrong with
+//! it, one sentence each; nothing if it is sound.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
