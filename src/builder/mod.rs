@@ -165,6 +165,7 @@ pub fn build(
         listener,
         cancel,
         next_task: AtomicUsize::new(graph.steps().len()),
+        states: solve::States::default(),
     };
     let images = request.exports.iter().any(|export| export.kind.is_image());
     let solution = solve::solve(&graph, &workshop, images)?;

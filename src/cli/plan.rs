@@ -3,6 +3,7 @@
 use std::io::Write as _;
 
 use kiln::builder;
+use kiln::graph::plan;
 
 use super::Outcome;
 use super::build::{self, SourceArgs};
@@ -33,8 +34,8 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Outcome {
     let plan = builder::plan(&request, &store, &registry)
         .map_err(|error| build::explain(&request.dockerfile, error))?;
     let text = match args.format {
-        Format::Text => plan.graph.to_string(),
-        Format::Json => format!("{:#}\n", plan.graph.to_json()),
+        Format::Text => plan::text(&plan.graph),
+        Format::Json => format!("{:#}\n", plan::json(&plan.graph)),
     };
     std::io::stdout().write_all(text.as_bytes()).map_err(Failure::from_error)
 }

@@ -116,7 +116,7 @@ fn gather(
         });
     }
     let changes = holder.changes(workshop)?;
-    if !changes.origins.is_empty() {
+    if holder.has_bytes() {
         return paths.iter().try_for_each(|path| {
             let (_, origin) = find(&changes, path).expect("the holder has the path");
             let to = destination.join(path.as_path());

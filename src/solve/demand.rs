@@ -1,10 +1,9 @@
 //! Which steps must be done, and which a record answers for.
 
-use std::path::PathBuf;
-
 use super::Workshop;
 use super::key::Definition;
 use super::pack;
+use super::unpack::{self, Unpacked};
 use crate::cache::{Key, Record};
 use crate::graph::{Graph, Op, StepId};
 
@@ -24,7 +23,7 @@ pub(super) enum Demand {
 pub(super) struct Found {
     pub(super) record: Record,
     /// The unpacked directory, for a result that was never packed.
-    pub(super) directory: Option<PathBuf>,
+    pub(super) unpacked: Option<Unpacked>,
 }
 
 /// Decides for every step, from the outputs backwards.
@@ -85,11 +84,11 @@ pub(super) fn lookup(workshop: &Workshop<'_>, key: Key, ignore_cache: bool) -> O
         (Some(layer), _) => {
             let right_form = layer.blob.media_type == pack::media_type(workshop.packing.compression);
             let there = right_form && workshop.store.contains(&layer.blob);
-            there.then(|| Answer::Bytes(Found { record, directory: None }))
+            there.then(|| Answer::Bytes(Found { record, unpacked: None }))
         }
         (None, Some(name)) => {
-            let directory = super::run::recorded_directory(workshop, name)?;
-            Some(Answer::Bytes(Found { record, directory: Some(directory) }))
+            let unpacked = unpack::recall(workshop, name)?;
+            Some(Answer::Bytes(Found { record, unpacked: Some(unpacked) }))
         }
         (None, None) => Some(Answer::Replay),
     }

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::error::Cause;
-use super::{Snapshot, Workshop, bytes};
+use super::{Snapshot, Workshop, bytes, unpack};
 use crate::path::RelPath;
-use crate::rootfs;
+use crate::rootfs::{self, Form};
 use crate::store::Scratch;
 use crate::tree::{Change, Changes, Entry, Kind, Origin, Tree, diff};
 
@@ -41,7 +41,8 @@ pub fn files(root: Option<&Arc<Snapshot>>, workshop: &Workshop<'_>) -> Result<Fi
 /// # Errors
 /// If one cannot be read or written.
 pub fn write_files(files: &Files, directory: &Path, workshop: &Workshop<'_>) -> Result<(), Cause> {
-    Ok(rootfs::export(&files.changes, directory, workshop.isolation)?)
+    rootfs::write_changes(directory, &files.changes, Form::State, unpack::user_disk(workshop.isolation))?;
+    Ok(())
 }
 
 /// Fetches every layer's blob of `root` that the store lacks.

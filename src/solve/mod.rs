@@ -18,6 +18,7 @@ mod pack;
 mod run;
 mod schedule;
 mod snapshot;
+mod unpack;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -36,6 +37,7 @@ pub use error::{Cause, Error};
 pub use inputs::{Context, Contexts};
 pub use files::{Files, fetch_layers, files, write_files};
 pub use snapshot::Snapshot;
+pub use unpack::States;
 
 /// Brings blobs of a remote image into the store; said why not in the error.
 pub type Fetch<'a> =
@@ -70,6 +72,8 @@ pub struct Workshop<'a> {
     pub cancel: &'a Cancel,
     /// The number of the next task that is no step.
     pub next_task: AtomicUsize,
+    /// Directories that pass from step to step where there is no overlayfs.
+    pub states: States,
 }
 
 impl Workshop<'_> {

@@ -189,7 +189,7 @@ impl State {
 
 impl Found {
     fn snapshot(&self, below: Made) -> Snapshot {
-        Snapshot::recorded(below, &self.record, self.directory.clone())
+        Snapshot::recorded(below, &self.record, self.unpacked.as_ref())
     }
 }
 
@@ -250,13 +250,12 @@ impl Shared<'_> {
             if !replay && let Some(reason) = self.reason(definition) {
                 workshop.listener.event(Event::TaskReason { task, reason });
             }
-            let (snapshot, directory) = match &step.op {
+            let run::Made { snapshot, directory } = match &step.op {
                 Op::Base(_) => unreachable!("a base needs no work"),
-                Op::Run(command) => run::run(command, task, inputs, packed, workshop)?,
-                Op::Copy(transfer) => (copy::copy(transfer, step.span, definition, inputs, workshop)?, None),
-                Op::Mkdir(mkdir) => (copy::mkdir(mkdir, step.span, inputs, workshop)?, None),
+                Op::Run(run) => run::Job { run, task, definition, inputs, packed, workshop }.perform()?,
+                Op::Copy(transfer) => copy::copy(transfer, step.span, definition, inputs, workshop)?.into(),
+                Op::Mkdir(mkdir) => copy::mkdir(mkdir, step.span, inputs, workshop)?.into(),
             };
-            let snapshot = Arc::new(snapshot);
             let outcome = if replay { Outcome::Cached } else { Outcome::Done };
             if packed && snapshot.packed().is_none() {
                 return Ok((snapshot.clone(), Some(Pending { snapshot, result_key }), outcome));

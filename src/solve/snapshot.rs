@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::error::Cause;
+use super::unpack::Unpacked;
 use super::{Workshop, bytes};
 use crate::cache::Record;
 use crate::image::{Image, Layer};
@@ -17,6 +18,8 @@ use crate::tree::{Changes, Tree};
 pub struct Snapshot {
     below: Option<Arc<Snapshot>>,
     created: Timestamp,
+    /// Whether the changes say where their files' bytes lie, so that no blob is needed.
+    has_bytes: bool,
     /// Where the layer's blob can be fetched if the store lacks it.
     remote: Option<Reference>,
     changes: OnceLock<Arc<Changes>>,
@@ -33,8 +36,9 @@ pub struct Snapshot {
 impl Snapshot {
     /// Returns what a step made just now.
     pub(super) fn made(below: Option<Arc<Self>>, changes: Changes, created: Timestamp) -> Self {
-        let snapshot = Self::empty(below, created);
+        let mut snapshot = Self::empty(below, created);
         set(&snapshot.changes, Arc::new(changes));
+        snapshot.has_bytes = true;
         snapshot
     }
 
@@ -45,13 +49,15 @@ impl Snapshot {
     }
 
     /// Returns what an earlier build made.
-    pub(super) fn recorded(below: Option<Arc<Self>>, record: &Record, directory: Option<PathBuf>) -> Self {
-        let snapshot = Self::empty(below, record.created);
+    pub(super) fn recorded(below: Option<Arc<Self>>, record: &Record, unpacked: Option<&Unpacked>) -> Self {
+        let mut snapshot = Self::empty(below, record.created);
         if let Some(layer) = &record.layer {
             set(&snapshot.layer, Layer::from(layer.clone()));
         }
-        if let Some(directory) = directory {
-            set(&snapshot.directory, directory);
+        if let Some(unpacked) = unpacked {
+            set(&snapshot.directory, unpacked.directory.clone());
+            set(&snapshot.changes, unpacked.changes.clone());
+            snapshot.has_bytes = true;
         }
         snapshot
     }
@@ -70,6 +76,7 @@ impl Snapshot {
         Self {
             below,
             created,
+            has_bytes: false,
             remote: None,
             changes: OnceLock::new(),
             layer: OnceLock::new(),
@@ -124,6 +131,21 @@ impl Snapshot {
     pub(super) fn exclusively<T>(&self, find: impl FnOnce() -> T) -> T {
         let _guard = self.finding.lock().unwrap_or_else(PoisonError::into_inner);
         find()
+    }
+
+    /// Tells whether the changes say where their files' bytes lie.
+    pub(super) const fn has_bytes(&self) -> bool {
+        self.has_bytes
+    }
+
+    /// Returns the same packed snapshot, but with the layer as the only place of its bytes.
+    pub(super) fn without_origins(self) -> Self {
+        let mut snapshot = Self { has_bytes: false, ..self };
+        if let Some(changes) = snapshot.changes.take() {
+            let list = Arc::try_unwrap(changes).unwrap_or_else(|shared| (*shared).clone()).list;
+            set(&snapshot.changes, Arc::new(Changes { list, origins: Vec::new() }));
+        }
+        snapshot
     }
 
     /// Returns what changed, if it is known without reading the layer's blob.

@@ -71,6 +71,15 @@ impl Store {
         Ok(TreeSlot::Vacant(VacantTree { scratch, destination, _lock: lock }))
     }
 
+    /// Returns the tree `name` of an id mapping if it is there.
+    pub fn find_tree(&self, mapping: &str, name: &str) -> Option<PathBuf> {
+        let slot = self.path("trees").join(file_name(mapping)).join(file_name(name));
+        slot.is_dir().then(|| {
+            note_use(&slot);
+            slot.join(ROOT)
+        })
+    }
+
     /// Forgets a tree that turned out to be unusable, so that it is made anew.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! The difference of two trees, and where the bytes of its files lie.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::path::RelPath;
@@ -53,6 +53,12 @@ pub struct Origin {
 }
 
 impl Origin {
+    /// Returns the origin of files that lie in `directory` at their own paths.
+    pub fn whole(directory: &Path) -> Self {
+        let bytes = Bytes::Directory(Arc::new(directory.to_owned()));
+        Self { bytes, at: RelPath::root(), to: RelPath::root() }
+    }
+
     /// Returns where in [`Origin::bytes`] the file `path` of the tree lies.
     ///
     /// # Panics

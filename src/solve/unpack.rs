@@ -1,0 +1,250 @@
+//! Snapshots on the disk: what RUN needs, and nothing else does.
+//!
+//! With overlayfs every snapshot is a directory of its own, kept in the store under a name that says what is
+//! in it, so that later builds find it. Without, one directory holds a whole state; it passes from a step
+//! to the next one on top of it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::error::Cause;
+use super::{Snapshot, Workshop, bytes};
+use crate::digest::Digest;
+use crate::layer::{Discard, Item, Sink, index};
+use crate::path::RelPath;
+use crate::rootfs::{self, Disk, Form, Writer};
+use crate::sandbox::{Isolation, Overlay, Rung};
+use crate::store::{Scratch, TreeSlot};
+use crate::tree::{Change, Changes, Origin};
+
+/// Returns the name of the directories that hold trees as this isolation sees them: owners, device nodes and
+/// overlayfs's marks differ.
+pub(super) fn mapping(isolation: &Isolation) -> String {
+    let overlay = match isolation.overlay {
+        Overlay::Trusted => "trusted",
+        Overlay::User => "user",
+        Overlay::Absent => "plain",
+    };
+    format!("{}-{overlay}", isolation.rung.name())
+}
+
+/// Returns the name of a directory by what is in it.
+fn name_of(index: &[u8]) -> String {
+    Digest::of(index).hex()
+}
+
+/// What an earlier build made and never packed.
+#[derive(Debug, Clone)]
+pub(super) struct Unpacked {
+    pub(super) directory: PathBuf,
+    pub(super) changes: Arc<Changes>,
+}
+
+/// Returns what an earlier build kept in the directory `name`, if it is still there with its index.
+pub(super) fn recall(workshop: &Workshop<'_>, name: &str) -> Option<Unpacked> {
+    let directory = workshop.store.find_tree(&mapping(workshop.isolation), name)?;
+    let digest = Digest::from_hex(name).ok()?;
+    let bytes = fs_err::read(workshop.store.blob_path(&digest)).ok()?;
+    let mut changes = index::decode(&bytes).ok()?;
+    changes.origins = vec![Origin::whole(&directory)];
+    Some(Unpacked { directory, changes: Arc::new(changes) })
+}
+
+/// Returns the overlay directories of a stack, the topmost first; makes those that are not there.
+pub(super) fn directories(
+    snapshot: Option<&Arc<Snapshot>>,
+    workshop: &Workshop<'_>,
+) -> Result<Vec<PathBuf>, Cause> {
+    let stack = snapshot.map(Snapshot::stack).unwrap_or_default();
+    let mut known = Vec::new();
+    for snapshot in &stack {
+        known.push(find(snapshot, workshop)?);
+    }
+    let missing = stack.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(snapshot, _)| *snapshot);
+    bytes::fetch(missing.filter(|snapshot| !snapshot.has_bytes()), workshop)?;
+    let mut directories = Vec::new();
+    for (snapshot, known) in stack.into_iter().zip(known) {
+        directories.push(match known {
+            Some(directory) => directory,
+            None => snapshot.exclusively(|| make(snapshot, workshop))?,
+        });
+    }
+    directories.reverse();
+    Ok(directories)
+}
+
+/// Returns the snapshot's directory if it is there: by the name of its layer, or of what is in it.
+fn find(snapshot: &Snapshot, workshop: &Workshop<'_>) -> Result<Option<PathBuf>, Cause> {
+    if let Some(directory) = snapshot.directory() {
+        return Ok(Some(directory.clone()));
+    }
+    let by_layer = snapshot.packed().map(|layer| layer.diff_id.0.hex());
+    let by_entries = snapshot.known_changes(workshop).map(|changes| name_of(&index::encode(&changes)));
+    let mapping = mapping(workshop.isolation);
+    let found = by_layer.into_iter().chain(by_entries).find_map(|name| workshop.store.find_tree(&mapping, &name));
+    if let Some(directory) = &found {
+        snapshot.set_directory(directory.clone());
+    }
+    Ok(found)
+}
+
+fn make(snapshot: &Snapshot, workshop: &Workshop<'_>) -> Result<PathBuf, Cause> {
+    if let Some(directory) = find(snapshot, workshop)? {
+        return Ok(directory);
+    }
+    let disk = Disk::of(workshop.isolation);
+    let changes = snapshot.known_changes(workshop).filter(|_| snapshot.has_bytes());
+    let name = match (&changes, snapshot.packed()) {
+        (Some(changes), _) => name_of(&index::encode(changes)),
+        (None, Some(layer)) => layer.diff_id.0.hex(),
+        (None, None) => unreachable!("a snapshot is packed or has changes with bytes"),
+    };
+    let directory = match workshop.store.tree_directory(&mapping(workshop.isolation), &name)? {
+        TreeSlot::Found(directory) => directory,
+        TreeSlot::Vacant(slot) => {
+            match changes {
+                Some(changes) => {
+                    rootfs::write_changes(&slot.path(), &changes, Form::Layer, disk)?;
+                }
+                None => {
+                    let mut sink = Extract(Writer::new(&slot.path(), Form::Layer, disk)?);
+                    let changes = bytes::read_blob(snapshot, workshop, &mut sink)?;
+                    sink.0.finish()?;
+                    bytes::keep_changes(snapshot, changes, workshop)?;
+                }
+            }
+            slot.commit()?
+        }
+    };
+    snapshot.set_directory(directory.clone());
+    Ok(directory)
+}
+
+/// Keeps a step's upper directory under the name of what is in it, with its index as a blob, and returns where
+/// it lies now.
+pub(super) fn keep_upper(
+    upper: &Path,
+    changes: &Changes,
+    workshop: &Workshop<'_>,
+) -> Result<(String, PathBuf), Cause> {
+    let name = workshop.store.put(&index::encode(changes))?.hex();
+    let directory = match workshop.store.tree_directory(&mapping(workshop.isolation), &name)? {
+        TreeSlot::Found(directory) => directory,
+        TreeSlot::Vacant(slot) => {
+            fs_err::rename(upper, slot.path())?;
+            slot.commit()?
+        }
+    };
+    Ok((name, directory))
+}
+
+/// Writes a layer's items into a directory as they come by.
+struct Extract(Writer);
+
+impl Sink for Extract {
+    fn take(&mut self, path: &RelPath, item: Item<'_>) -> io::Result<()> {
+        match item {
+            Item::Entry { meta, kind } => self.0.entry(path, meta, kind),
+            Item::File { meta, content, .. } => self.0.file(path, meta, content),
+            Item::Link { target } => self.0.link(path, target),
+            Item::Whiteout => self.0.whiteout(path),
+            Item::Opaque => self.0.opaque(path),
+        }
+        .map_err(io::Error::other)
+    }
+}
+
+/// A directory that holds a whole state.
+pub(super) struct State {
+    pub(super) scratch: Scratch,
+    pub(super) index: rootfs::Index,
+}
+
+impl State {
+    /// Returns the root of the state.
+    pub(super) fn root(&self) -> PathBuf {
+        root_of(&self.scratch)
+    }
+}
+
+fn root_of(scratch: &Scratch) -> PathBuf {
+    scratch.path().join("root")
+}
+
+/// The states that steps have left, to be taken over by the next ones.
+#[derive(Default)]
+pub struct States(Mutex<Vec<(Arc<Snapshot>, State)>>);
+
+impl States {
+    /// Takes over the directory that holds `snapshot`, or makes one.
+    pub(super) fn take(&self, snapshot: Option<&Arc<Snapshot>>, workshop: &Workshop<'_>) -> Result<State, Cause> {
+        if let Some(snapshot) = snapshot {
+            let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(at) = left.iter().position(|(of, _)| Arc::ptr_eq(of, snapshot)) {
+                return Ok(left.swap_remove(at).1);
+            }
+        }
+        let scratch = workshop.store.scratch()?;
+        let root = root_of(&scratch);
+        fs_err::create_dir(&root)?;
+        write_state(snapshot, &root, workshop)?;
+        let index = rootfs::index(&root)?;
+        Ok(State { scratch, index })
+    }
+
+    /// Leaves a directory that now holds `snapshot`. Only the newest of a line of steps is worth keeping.
+    pub(super) fn leave(&self, snapshot: Arc<Snapshot>, state: State) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((snapshot, state));
+    }
+}
+
+/// Writes everything in a snapshot below `root`.
+pub(super) fn write_state(
+    snapshot: Option<&Arc<Snapshot>>,
+    root: &Path,
+    workshop: &Workshop<'_>,
+) -> Result<(), Cause> {
+    let stack = snapshot.map(Snapshot::stack).unwrap_or_default();
+    let disk = Disk::of(workshop.isolation);
+    bytes::fetch(stack.iter().copied().filter(|snapshot| !snapshot.has_bytes()), workshop)?;
+    for snapshot in stack {
+        let changes = snapshot.changes(workshop)?;
+        if snapshot.has_bytes() {
+            rootfs::write_changes(root, &changes, Form::State, disk)?;
+            continue;
+        }
+        // What the layer hides goes first: in the stream it may stand behind what the layer itself puts there.
+        let mut hide = Writer::new(root, Form::State, disk)?;
+        for change in &changes.list {
+            match change {
+                Change::Whiteout { path } => hide.whiteout(path)?,
+                Change::Opaque { path } => hide.opaque(path)?,
+                Change::Upsert { .. } => {}
+            }
+        }
+        hide.finish()?;
+        let mut sink = Additions(Extract(Writer::new(root, Form::State, disk)?));
+        bytes::read_blob(snapshot, workshop, &mut sink)?;
+        sink.0.0.finish()?;
+    }
+    Ok(())
+}
+
+/// Passes on what a layer adds, not what it hides.
+struct Additions(Extract);
+
+impl Sink for Additions {
+    fn take(&mut self, path: &RelPath, item: Item<'_>) -> io::Result<()> {
+        match item {
+            Item::Whiteout | Item::Opaque => Discard.take(path, item),
+            item => self.0.take(path, item),
+        }
+    }
+}
+
+/// Returns what directories of the user's can hold: ids that exist only in a user namespace would be of no use there.
+pub(super) const fn user_disk(isolation: &Isolation) -> Disk {
+    let root = matches!(isolation.rung, Rung::Root | Rung::Chroot);
+    Disk { owners: root, devices: root, overlay: isolation.overlay }
+}
