@@ -56,7 +56,9 @@ mod tests {
             ("RUN <<'one two'", &[("one two", false, false)]),
             ("RUN <<'e'o\\'f", &[("eo'f", false, false)]),
             ("RUN <<eo\\'f", &[("eo'f", true, false)]),
-            ("RUN <<-  EOF  > out", &[("EOF", true, true)]),
+            ("RUN <<  EOF  > out", &[("EOF", true, false)]),
+            // Unlike a shell, and as BuildKit does.
+            ("RUN <<- EOF", &[]),
             ("RUN << -EOF", &[("-EOF", true, false)]),
             ("RUN cat <<", &[]),
             ("RUN <<\\EOF", &[("EOF", true, false)]),

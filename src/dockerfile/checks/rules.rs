@@ -12,7 +12,7 @@ pub(super) fn all(file: &Dockerfile) -> Vec<Diagnostic> {
     let mut run = Run { file, found: Vec::new() };
     let lines = lex(&file.source).lines;
     run.casing();
-    run.from_casing(&lines);
+    run.keyword_casing(&lines);
     run.stage_names();
     run.descriptions(&lines);
     run.maintainers();
@@ -63,7 +63,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn from_casing(&mut self, lines: &[LogicalLine]) {
+    fn keyword_casing(&mut self, lines: &[LogicalLine]) {
         for line in lines {
             let command = Command::split(line.text.fragment(), self.file.directives.escape_char());
             let from = command.name.as_str();
