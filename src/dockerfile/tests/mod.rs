@@ -60,6 +60,20 @@ fn all_errors_of_a_file_are_found() {
     }
 }
 
+/// A snapshot whose file is gone would never be looked at again.
+#[test]
+fn every_snapshot_has_its_file() {
+    for folder in ["ok", "err"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/dockerfile").join(folder);
+        let names: Vec<String> = files(folder).into_iter().map(|(name, _)| name).collect();
+        for entry in fs_err::read_dir(path).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+            assert!(names.contains(&name), "{} has no Dockerfile", path.display());
+        }
+    }
+}
+
 #[test]
 fn triggers_are_one_instruction() {
     assert_eq!(parse_trigger("RUN make").unwrap().text, "RUN make");
