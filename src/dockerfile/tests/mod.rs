@@ -1,6 +1,7 @@
 //! Whole files: `testdata/dockerfile/ok` must parse, `err` must not; both are shown as snapshots.
 
 mod print;
+mod second_opinion;
 
 use std::path::Path;
 
