@@ -395,6 +395,14 @@ impl Fold<'_, '_> {
         }
     }
 
+    /// Says more about the last finding, if it is about `span`.
+    pub fn explain_last(&mut self, span: Span, help: &str) {
+        let span = self.at(span);
+        if let Some(finding) = self.build.findings.last_mut().filter(|finding| finding.span == span) {
+            finding.help = Some(help.to_owned());
+        }
+    }
+
     /// Adds a step that changes the root file system.
     pub fn add_step(&mut self, op: Op, shown: &str) -> StepId {
         let onbuild = if self.now.origin == Origin::Stage { "" } else { "ONBUILD " };

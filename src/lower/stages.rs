@@ -76,6 +76,20 @@ pub(super) enum Origin {
     Image(Span),
 }
 
+impl<'a> Entry<'a> {
+    /// Stands for a stage whose FROM is wrong, so that the others can be read.
+    fn unknown(stage: &'a Stage) -> Self {
+        Self {
+            stage: Some(stage),
+            name: stage.from.name.as_ref().map(|name| name.value.as_str()),
+            foundation: Foundation::Scratch,
+            items: Vec::new(),
+            span: stage.from.image.span,
+            inherited: false,
+        }
+    }
+}
+
 impl<'a> Stages<'a> {
     /// Reads the FROM lines.
     pub fn new(
@@ -83,17 +97,23 @@ impl<'a> Stages<'a> {
         options: &'a Options,
         globals: &Globals,
         findings: &mut Vec<Diagnostic>,
-    ) -> Result<Self, Diagnostic> {
+    ) -> Self {
         let escape = file.directives.escape_char();
         let mut stages = Self { entries: Vec::new(), names: HashMap::new(), options, escape };
         for stage in &file.stages {
-            let entry = stages.read(stage, globals, findings)?;
+            let entry = match stages.read(stage, globals, findings) {
+                Ok(entry) => entry,
+                Err(finding) => {
+                    findings.push(finding);
+                    Entry::unknown(stage)
+                }
+            };
             if let Some(name) = entry.name {
                 stages.names.insert(name, stages.entries.len());
             }
             stages.entries.push(entry);
         }
-        Ok(stages)
+        stages
     }
 
     fn read(
@@ -164,14 +184,18 @@ impl<'a> Stages<'a> {
     /// Finds the stage to build (statement 74: in any case).
     pub fn target(&self, options: &Options) -> Result<usize, Diagnostic> {
         let Some(target) = &options.target else { return Ok(self.entries.len() - 1) };
-        self.names.get(target.to_ascii_lowercase().as_str()).copied().ok_or_else(|| {
-            let finding =
-                Diagnostic::error(Span::default(), format!("target stage \"{target}\" could not be found"));
-            match self.similar_stage(target) {
-                Some(stage) => finding.with_help(format!("did you mean stage `{stage}`?")),
-                None => finding,
-            }
-        })
+        if let Some(stage) = self.names.get(target.to_ascii_lowercase().as_str()) {
+            return Ok(*stage);
+        }
+        let message = format!("target stage \"{target}\" could not be found");
+        let Some(similar) = self.similar_stage(target) else {
+            return Err(Diagnostic::error(Span::default(), message)
+                .with_help("`--target` takes the name that a FROM line gives with AS"));
+        };
+        // The user wrote nothing wrong in the file: what is shown is the stage that was meant.
+        let named = self.entries[self.names[similar]].stage.and_then(|stage| stage.from.name.as_ref());
+        let span = named.map_or(Span::default(), |name| name.span);
+        Err(Diagnostic::error(span, message).with_help(format!("did you mean stage `{similar}`?")))
     }
 
     /// Finds what the instructions of all stages read from.
