@@ -46,7 +46,8 @@ mod tests {
 
     #[test]
     fn redirections_of_a_line() {
-        let cases: &[(&str, &[(&str, bool, bool)])] = &[
+        type Found<'a> = (&'a str, bool, bool);
+        let cases: &[(&str, &[Found<'_>])] = &[
             ("RUN <<EOF", &[("EOF", true, false)]),
             ("RUN <<-EOF", &[("EOF", true, true)]),
             ("RUN << EOF", &[("EOF", true, false)]),

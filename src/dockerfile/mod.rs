@@ -8,6 +8,7 @@
 //! Nothing here resolves a stage, reads an environment or knows an image: [`Dockerfile`](instruction::Dockerfile)
 //! says what is written. Where the language has odd corners they are BuildKit's, because files rely on them.
 
+pub mod checks;
 mod command;
 mod directives;
 mod duration;
@@ -26,6 +27,7 @@ mod text;
 #[cfg(test)]
 mod tests;
 
+pub use checks::{CheckFilter, CheckOptions, checks};
 pub use expand::{ExpandError, Expansion, Mode, expand};
 pub use mount::Expander;
 pub use parse::{Parsed, line_of, parse, parse_trigger};

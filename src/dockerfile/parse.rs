@@ -2,6 +2,7 @@
 
 use crate::diagnostic::{Diagnostic, Severity, Source, Span};
 
+use super::checks::CheckOptions;
 use super::instruction::{Dockerfile, Instruction, Kind, Stage};
 use super::lexer::{LogicalLine, NO_EMPTY_CONTINUATION, lex};
 use super::statement::{self, Statement};
@@ -20,6 +21,14 @@ pub fn parse(source: Source) -> Parsed {
     let lexed = lex(&source);
     let escape = lexed.directives.escape_char();
     let mut diagnostics = lexed.diagnostics;
+    if let Some(check) = &lexed.directives.check
+        && let Err(error) = CheckOptions::parse(&check.value)
+    {
+        diagnostics.push(
+            Diagnostic::error(check.span, error.to_string())
+                .with_help("use `skip=RULE,RULE`, `experimental=all` or `error=true`, joined by `;`"),
+        );
+    }
     let mut global_args = Vec::new();
     let mut stages: Vec<Stage> = Vec::new();
     let mut from_seen = false;
@@ -56,7 +65,8 @@ pub fn parse(source: Source) -> Parsed {
     }
     diagnostics.sort_by_key(|finding| (finding.span.start, finding.span.end));
     let sound = diagnostics.iter().all(|finding| finding.severity != Severity::Error);
-    let dockerfile = sound.then(|| Dockerfile { source, directives: lexed.directives, global_args, stages });
+    let dockerfile =
+        sound.then_some(Dockerfile { source, directives: lexed.directives, global_args, stages });
     Parsed { dockerfile, diagnostics }
 }
 

@@ -1,0 +1,76 @@
+use super::super::parse;
+use super::*;
+use crate::diagnostic::Source;
+
+/// Returns the findings as `rule: marked text`.
+fn found(text: &str) -> Vec<String> {
+    let parsed = parse(Source::new("Dockerfile", text));
+    let Some(file) = parsed.dockerfile else { panic!("does not parse: {:?} in {text}", parsed.diagnostics) };
+    checks(&file)
+        .into_iter()
+        .map(|finding| format!("{}: {}", finding.rule.unwrap_or_default(), &text[finding.span.range()]))
+        .collect()
+}
+
+#[test]
+fn each_check_finds_its_fault() {
+    let cases: &[(&str, &[&str])] = &[
+        ("FROM a AS b\nRUN x\n", &[]),
+        ("FROM a AS Bc\n", &["StageNameCasing: Bc"]),
+        ("FROM a as b\n", &["FromAsCasing: as"]),
+        ("from a AS b\n", &["FromAsCasing: AS"]),
+        ("from a as b\n", &[]),
+        ("FROM a\nrun x\nCOPY a b\n", &["ConsistentInstructionCasing: run"]),
+        ("from a\nrun x\nCopy a b\n", &["ConsistentInstructionCasing: Copy"]),
+        ("FROM a AS b\nFROM c AS B\n", &["StageNameCasing: B", "DuplicateStageName: B"]),
+        ("FROM a AS scratch\n", &["ReservedStageName: scratch"]),
+        ("FROM --platform=$TARGETPLATFORM a\n", &["RedundantTargetPlatform: $TARGETPLATFORM"]),
+        ("FROM --platform=linux/arm64 a\n", &["FromPlatformFlagConstDisallowed: linux/arm64"]),
+        ("FROM --platform=linux/aarch64 a AS build-arm64\n", &[]),
+        ("FROM --platform=$BUILDPLATFORM a\n", &[]),
+        ("FROM a\nCMD x\n", &["JSONArgsRecommended: CMD"]),
+        ("FROM a\nSHELL [\"sh\"]\nCMD x\n", &[]),
+        ("FROM a AS b\nSHELL [\"sh\"]\nFROM b\nENTRYPOINT x\n", &[]),
+        ("FROM a\nCMD [\"x\"]\nCMD [\"y\"]\n", &["MultipleInstructionsDisallowed: CMD"]),
+        ("FROM a\nMAINTAINER x\n", &["MaintainerDeprecated: MAINTAINER"]),
+        ("FROM a\nENV b c\nLABEL d e\n", &["LegacyKeyValueFormat: b c", "LegacyKeyValueFormat: d e"]),
+        ("FROM a\nEXPOSE 80/TCP $P/X\n", &["ExposeProtoCasing: 80/TCP"]),
+        ("FROM a\nEXPOSE 1.2.3.4:80:80 81\n", &["ExposeInvalidFormat: 1.2.3.4:80:80"]),
+        ("FROM a\nWORKDIR b\nWORKDIR c\n", &["WorkdirRelativePath: b"]),
+        ("FROM a\nWORKDIR /b\nWORKDIR c\n", &[]),
+        ("FROM a\nENV DB_PASSWORD=x PUBLIC_KEY=y MONKEY=z\n", &["SecretsUsedInArgOrEnv: DB_PASSWORD"]),
+        ("FROM a\nARG token\n", &["SecretsUsedInArgOrEnv: token"]),
+        ("ARG token\nFROM a\n", &[]),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(&found(text), expected, "in {text}");
+    }
+}
+
+#[test]
+fn checks_can_be_skipped_and_asked_for() {
+    let described = "# other text\nFROM a AS b\n";
+    for (text, expected) in [
+        ("# check=skip=all\nFROM a as B\n".to_owned(), vec![]),
+        ("# check=skip=FromAsCasing\nFROM a as B\n".to_owned(), vec!["StageNameCasing: B"]),
+        ("FROM a\n# check=skip=JSONArgsRecommended\nCMD x\n".to_owned(), vec![]),
+        (
+            "FROM a\n# check=skip=JSONArgsRecommended\nCMD x\nENTRYPOINT y".to_owned(),
+            vec!["JSONArgsRecommended: ENTRYPOINT"],
+        ),
+        (described.to_owned(), vec![]),
+        (format!("# check=experimental=all\n{described}"), vec!["InvalidDefinitionDescription: FROM"]),
+    ] {
+        assert_eq!(found(&text), expected, "in {text}");
+    }
+}
+
+#[test]
+fn options_are_parsed() {
+    let options = CheckOptions::parse("skip=A, B;error=true").unwrap();
+    assert!(options.error);
+    assert_eq!(CheckOptions::parse("").unwrap(), CheckOptions::default());
+    for text in ["skip", "nope=1", "error=maybe"] {
+        assert!(CheckOptions::parse(text).is_err(), "for {text}");
+    }
+}
