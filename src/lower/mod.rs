@@ -46,6 +46,7 @@ pub use bases::{BaseKey, BaseName, BaseRequest, Bases};
 pub use options::{NamedContext, Options};
 
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::dockerfile::CheckFilter;
 use crate::dockerfile::instruction::Dockerfile;
 use crate::graph::Graph;
 
@@ -74,6 +75,8 @@ pub fn lower(file: &Dockerfile, options: &Options, bases: &Bases) -> Result<Lowe
         findings.push(error);
         Attempt::Missing(Vec::new())
     });
+    let filter = CheckFilter::new(file);
+    findings.retain(|finding| filter.keeps(finding));
     findings.sort_by_key(|finding| finding.span.start);
     match lowered {
         _ if failed(&findings) => Err(findings),
