@@ -117,6 +117,7 @@ fn attempt(
     if !missing.is_empty() || failed(findings) {
         return Ok(Attempt::Missing(missing));
     }
-    let graph = fold::fold(file, options, &globals, &stages, &reachable, target, bases, findings);
+    let inputs = fold::Inputs { file, options, globals: &globals, stages: &stages, bases };
+    let graph = fold::fold(inputs, &reachable, target, findings);
     Ok(Attempt::Done(graph))
 }

@@ -117,10 +117,10 @@ impl Fold<'_, '_> {
         }
         for (name, value) in arguments {
             let value = self.state.scope.get(name).or(value).unwrap_or_default();
-            [" ", name, "=", value].map(|part| line.push_str(part));
+            line.extend([" ", name, "=", value]);
         }
         for word in argv {
-            [" ", word].map(|part| line.push_str(part));
+            line.extend([" ", word]);
         }
         line + " # buildkit"
     }

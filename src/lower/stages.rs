@@ -39,7 +39,9 @@ pub(super) struct Entry<'a> {
     pub foundation: Foundation,
     /// Its instructions, the triggers it inherits in front.
     pub items: Vec<Item<'a>>,
-    /// The text that names the foundation.
+    /// The name of the foundation, expanded.
+    pub written: String,
+    /// Where it stands.
     pub span: Span,
     inherited: bool,
 }
@@ -84,6 +86,7 @@ impl<'a> Entry<'a> {
             name: stage.from.name.as_ref().map(|name| name.value.as_str()),
             foundation: Foundation::Scratch,
             items: Vec::new(),
+            written: stage.from.image.raw.clone(),
             span: stage.from.image.span,
             inherited: false,
         }
@@ -139,18 +142,18 @@ impl<'a> Stages<'a> {
             None => (self.foundation(&base, wanted, image.span)?, items(stage)),
         };
         if let (None, Foundation::Directory(context)) = (replaced, &foundation) {
-            let message = format!("`{context}` is a directory; a stage cannot be built on it yet");
-            return Err(Diagnostic::error(image.span, message)
-                .with_help(format!("use `FROM scratch` and `COPY --from={context} / /`")));
+            return Err(on_directory(context, image.span));
         }
         let stage = replaced.is_none().then_some(stage);
-        Ok(Entry { stage, name, foundation, items, span: image.span, inherited: false })
+        Ok(Entry { stage, name, foundation, items, written: base, span: image.span, inherited: false })
     }
 
     /// Finds what `base` names: a stage above, spelt exactly so (statement 73), a named context, an image.
     fn foundation(&self, base: &str, platform: &Platform, span: Span) -> Result<Foundation, Diagnostic> {
         if let Some(stage) = self.names.get(base) {
-            return Ok(Foundation::Stage(*stage));
+            // A stage that a named context replaces has nothing of its own.
+            let entry = &self.entries[*stage];
+            return Ok(entry.stage.map_or_else(|| entry.foundation.clone(), |_| Foundation::Stage(*stage)));
         }
         if base == "scratch" {
             return Ok(Foundation::Scratch);
@@ -183,9 +186,14 @@ impl<'a> Stages<'a> {
 
     /// Finds the stage to build (statement 74: in any case).
     pub fn target(&self, options: &Options) -> Result<usize, Diagnostic> {
-        let Some(target) = &options.target else { return Ok(self.entries.len() - 1) };
+        let last = self.entries.last().and_then(|entry| entry.name);
+        let Some(target) = options.target.as_deref().or(last) else { return Ok(self.entries.len() - 1) };
         if let Some(stage) = self.names.get(target.to_ascii_lowercase().as_str()) {
-            return Ok(*stage);
+            let entry = &self.entries[*stage];
+            return match &entry.foundation {
+                Foundation::Directory(context) => Err(on_directory(context, entry.span)),
+                _ => Ok(*stage),
+            };
         }
         let message = format!("target stage \"{target}\" could not be found");
         let Some(similar) = self.similar_stage(target) else {
@@ -260,8 +268,16 @@ impl<'a> Stages<'a> {
         let platform = self.options.platform();
         let foundation =
             if name == "scratch" { Foundation::Scratch } else { self.image(name, platform, span)? };
-        let (items, inherited) = (Vec::new(), true);
-        self.entries.push(Entry { stage: None, name: None, foundation, items, span, inherited });
+        let (written, items) = (name.to_owned(), Vec::new());
+        self.entries.push(Entry {
+            stage: None,
+            name: None,
+            foundation,
+            items,
+            written,
+            span,
+            inherited: true,
+        });
         Ok(self.entries.len() - 1)
     }
 
@@ -269,13 +285,12 @@ impl<'a> Stages<'a> {
     pub fn refuse_cycles(&self) -> Result<(), Diagnostic> {
         let mut state = vec![Visit::New; self.entries.len()];
         for start in 0..self.entries.len() {
-            // A stack of (entry, its next item) instead of recursion: files may be long.
-            let mut path = vec![(start, self.reads(start))];
-            if state[start] == Visit::New {
-                state[start] = Visit::Open;
-            } else {
+            if std::mem::replace(&mut state[start], Visit::Open) != Visit::New {
+                state[start] = Visit::Done;
                 continue;
             }
+            // A stack of (entry, what it reads) instead of recursion: files may be long.
+            let mut path = vec![(start, self.reads(start))];
             while let Some((entry, reads)) = path.last_mut() {
                 let entry = *entry;
                 let Some((next, span)) = reads.pop() else {
@@ -424,6 +439,11 @@ enum Visit {
     New,
     Open,
     Done,
+}
+
+fn on_directory(context: &str, span: Span) -> Diagnostic {
+    Diagnostic::error(span, format!("`{context}` is a directory; a stage cannot be built on it yet"))
+        .with_help(format!("use `FROM scratch` and `COPY --from={context} / /`"))
 }
 
 fn items(stage: &Stage) -> Vec<Item<'_>> {
