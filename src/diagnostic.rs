@@ -116,6 +116,9 @@ const SHOWN_LINES: usize = 4;
 /// Tabs of the source are shown as so many blanks, so that marks stand below what they mark.
 const TAB: &str = "    ";
 
+/// It may begin a file and is never shown.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// Shows a finding with the lines that it is about, as plain text that ends in a line feed.
 ///
 /// ```text
@@ -128,15 +131,15 @@ const TAB: &str = "    ";
 /// ```
 pub fn render(source: &Source, diagnostic: &Diagnostic) -> String {
     let text = &*source.text;
-    let start = floor_boundary(text, diagnostic.span.start);
-    let end = floor_boundary(text, diagnostic.span.end).max(start);
+    let start = text.floor_char_boundary(diagnostic.span.start);
+    let end = text.floor_char_boundary(diagnostic.span.end).max(start);
     let first = source.line(start);
     // A span that ends with a line feed does not reach into the next line.
     let last = source.line(end.saturating_sub(1).max(start)).max(first);
     let shown_last = last.min(first + SHOWN_LINES - 1);
     let width = shown_last.to_string().len();
     let line_start = text[..start].rfind('\n').map_or(0, |feed| feed + 1);
-    let column = text[line_start..start].chars().count() + 1;
+    let column = text[line_start..start].chars().filter(|char| *char != BYTE_ORDER_MARK).count() + 1;
 
     let mut out = String::new();
     let rule = diagnostic.rule.map(|rule| format!("[{rule}]")).unwrap_or_default();
@@ -148,23 +151,18 @@ pub fn render(source: &Source, diagnostic: &Diagnostic) -> String {
         }
         out.push('\n');
     };
-    put(format_args!("{}{rule}: {}", diagnostic.severity.label(), diagnostic.message));
-    put(format_args!("{:width$}--> {}:{first}:{column}", "", source.name));
+    put(format_args!("{}{rule}: {}", diagnostic.severity.label(), printable(&diagnostic.message)));
+    put(format_args!("{:width$}--> {}:{first}:{column}", "", printable(&source.name)));
     put(format_args!("{:width$} |", ""));
     let mut at = line_start;
-    for (number, line) in
-        (first..=shown_last).zip(text[line_start..].split('\n').chain(std::iter::repeat("")))
-    {
+    for (number, line) in (first..=shown_last).zip(text[line_start..].split('\n')) {
         let bare = line.strip_suffix('\r').unwrap_or(line);
-        put(format_args!("{number:width$} | {}", bare.replace('\t', TAB)));
+        put(format_args!("{number:width$} | {}", printable(bare)));
         let from = start.clamp(at, at + bare.len());
         let to = end.clamp(from, at + bare.len());
         // Blanks in front of a continued line are not what the finding is about.
-        let indent = if number > first {
-            bare[from - at..to - at].len() - bare[from - at..to - at].trim_start().len()
-        } else {
-            0
-        };
+        let marked = &text[from..to];
+        let indent = if number > first { marked.len() - marked.trim_start().len() } else { 0 };
         let from = from + indent;
         let marks = columns(&text[from..to]).max(usize::from(number == first));
         put(format_args!("{:width$} | {:2$}{3}", "", "", columns(&text[at..from]), "^".repeat(marks)));
@@ -174,19 +172,35 @@ pub fn render(source: &Source, diagnostic: &Diagnostic) -> String {
         put(format_args!("{:>1$}", "...", width + 2));
     }
     if let Some(help) = &diagnostic.help {
-        put(format_args!("{:width$} = help: {help}", ""));
+        put(format_args!("{:width$} = help: {}", "", printable(help)));
+    }
+    out
+}
+
+/// Returns `text` without what a terminal would obey: control characters, and those that reorder text.
+fn printable(text: &str) -> String {
+    let obeyed =
+        |char: char| char.is_control() || matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut out = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char {
+            '\t' => out += TAB,
+            BYTE_ORDER_MARK => {}
+            char if obeyed(char) => out.push(char::REPLACEMENT_CHARACTER),
+            char => out.push(char),
+        }
     }
     out
 }
 
 /// Returns how wide `text` is shown: a character is one column, a tab as many as [`TAB`].
 fn columns(text: &str) -> usize {
-    text.chars().map(|char| if char == '\t' { TAB.len() } else { 1 }).sum()
-}
-
-/// Returns the last character boundary up to `offset`.
-fn floor_boundary(text: &str, offset: usize) -> usize {
-    text.floor_char_boundary(offset)
+    let width = |char| match char {
+        '\t' => TAB.len(),
+        BYTE_ORDER_MARK => 0,
+        _ => 1,
+    };
+    text.chars().map(width).sum()
 }
 
 #[cfg(test)]
@@ -289,6 +303,12 @@ mod tests {
           | ^
           = help: make it right
         ");
+    }
+
+    #[test]
+    fn terminals_are_not_commanded() {
+        let rendered = shown("RUN \u{1b}[31m \u{202e}x", Span::new(4, 9));
+        assert!(rendered.contains("RUN \u{fffd}[31m \u{fffd}x"), "{rendered}");
     }
 
     proptest::proptest! {

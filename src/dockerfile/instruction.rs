@@ -114,7 +114,7 @@ pub enum Kind {
     Entrypoint(CommandLine),
     /// `ENV`: pairs in the order written.
     Env(Vec<KeyValue>),
-    /// `EXPOSE`
+    /// `EXPOSE`: sorted by their text, as their order means nothing.
     Expose(Vec<Word>),
     /// `HEALTHCHECK`
     Healthcheck(Healthcheck),
@@ -141,7 +141,7 @@ pub enum Kind {
 /// `NAME` or `NAME=DEFAULT` of ARG.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArgDeclaration {
-    /// The name; expanded too (statement 49 does not hold for ARG: names are taken as written).
+    /// The name as written; it may hold variables too.
     pub name: Spanned<String>,
     /// The default.
     pub default: Option<Word>,
@@ -176,7 +176,7 @@ pub struct Heredoc {
     pub expand: bool,
     /// Whether `<<-` was written.
     pub chomp: bool,
-    /// The text up to the terminator, with its final newline, tabs stripped for `<<-`.
+    /// The text up to the terminator with its final newline; the tabs that `<<-` strips are gone.
     pub body: String,
     /// Where the body stands in the source.
     pub span: Span,
@@ -196,7 +196,7 @@ pub struct Run {
     pub network: Option<Spanned<Network>>,
     /// `--security`
     pub security: Option<Spanned<Security>>,
-    /// `--device`: values as written; executed nowhere yet.
+    /// `--device`: values as written.
     pub devices: Vec<Word>,
 }
 
@@ -347,6 +347,6 @@ pub enum Healthcheck {
 pub struct Trigger {
     /// The text stored in the config: the instruction with its here-documents.
     pub text: String,
-    /// The instruction, parsed already so that its errors are reported here.
+    /// The instruction, parsed already so that its errors are reported with the file's.
     pub instruction: Box<Instruction>,
 }

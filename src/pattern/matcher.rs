@@ -72,49 +72,66 @@ pub(super) fn matches(tokens: &[Token], path: &[u8]) -> bool {
     {
         return false;
     }
-    Search { path, tokens, failed: vec![false; tokens.len() * (path.len() + 1)] }.matches(0, 0)
+    if let (Some(token @ (Token::Any | Token::Class(_))), Some(byte)) = (tokens.last(), path.last())
+        && byte.is_ascii()
+        && !token.takes(char::from(*byte))
+    {
+        return false;
+    }
+    let mut live = vec![false; path.len() + 1];
+    let mut next = live.clone();
+    live[0] = true;
+    for token in tokens {
+        next.fill(false);
+        advance(token, path, &live, &mut next);
+        std::mem::swap(&mut live, &mut next);
+    }
+    live[path.len()]
 }
 
-/// A search that tries no combination of token and place twice.
-struct Search<'a> {
-    path: &'a [u8],
-    tokens: &'a [Token],
-    failed: Vec<bool>,
-}
-
-impl Search<'_> {
-    fn matches(&mut self, token: usize, at: usize) -> bool {
-        let Some(current) = self.tokens.get(token) else { return at == self.path.len() };
-        let seen = token * (self.path.len() + 1) + at;
-        if self.failed[seen] {
-            return false;
+/// Marks in `next` where a match may stand behind `token`, given in `live` where it may stand before it.
+///
+/// All places are followed at once: no pattern is slow by backtracking, or deep by recursion.
+fn advance(token: &Token, path: &[u8], live: &[bool], next: &mut [bool]) {
+    let places = || live.iter().enumerate().filter(|(_, live)| **live).map(|(at, _)| at);
+    match token {
+        Token::Literal(bytes) => {
+            places().filter(|at| path[*at..].starts_with(bytes)).for_each(|at| next[at + bytes.len()] = true);
         }
-        let rest = &self.path[at..];
-        let matched = match current {
-            Token::Literal(bytes) => rest.starts_with(bytes) && self.matches(token + 1, at + bytes.len()),
-            Token::Any => match first(rest) {
-                Some((char, after)) if char != '/' => self.matches(token + 1, self.path.len() - after.len()),
-                _ => false,
-            },
-            Token::Class(class) => match first(rest) {
-                Some((char, after)) if class.holds(char) => {
-                    self.matches(token + 1, self.path.len() - after.len())
+        Token::Any | Token::Class(_) => {
+            for at in places() {
+                if let Some((char, rest)) = first(&path[at..])
+                    && token.takes(char)
+                {
+                    next[path.len() - rest.len()] = true;
                 }
-                _ => false,
-            },
-            Token::Star => {
-                let reach = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
-                (0..=reach).any(|length| self.matches(token + 1, at + length))
             }
-            Token::Components => {
-                self.matches(token + 1, at)
-                    || (at..self.path.len())
-                        .any(|end| self.path[end] == b'/' && self.matches(token + 1, end + 1))
+        }
+        Token::Star => {
+            for at in 0..live.len() {
+                next[at] = live[at] || at > 0 && next[at - 1] && path[at - 1] != b'/';
             }
-            Token::Tail => true,
-        };
-        self.failed[seen] = !matched;
-        matched
+        }
+        Token::Components => {
+            let begin = places().next().unwrap_or(live.len());
+            for at in begin..live.len() {
+                next[at] = live[at] || at > begin && path[at - 1] == b'/';
+            }
+        }
+        Token::Tail => {
+            let begin = places().next().unwrap_or(live.len());
+            next[begin..].fill(true);
+        }
+    }
+}
+
+impl Token {
+    /// Tells whether this token, which stands for one character, may stand for `char`.
+    fn takes(&self, char: char) -> bool {
+        match self {
+            Self::Class(class) => class.holds(char),
+            _ => char != '/',
+        }
     }
 }
 

@@ -112,6 +112,14 @@ fn globs() {
     }
 }
 
+#[test]
+fn long_patterns_are_neither_slow_nor_deep() {
+    let path = "a".repeat(4000);
+    assert!(!Glob::parse("*a".repeat(200) + "b").unwrap().matches(path.clone() + "c"));
+    assert!(!Glob::parse("?*".repeat(20_000)).unwrap().matches("ab"));
+    assert!(Glob::parse("*?".repeat(200)).unwrap().matches(path));
+}
+
 /// Matches by trying everything, straight from the definition.
 fn naive(pattern: &[u8], path: &[u8], in_front: bool) -> bool {
     match (pattern, path) {

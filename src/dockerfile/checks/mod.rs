@@ -1,18 +1,14 @@
-//! Build checks that need nothing but the language. Their names are BuildKit's.
+//! Build checks that need nothing but the text. Their names are BuildKit's.
 //!
 //! | check | finds |
 //! |---|---|
 //! | StageNameCasing, FromAsCasing, ConsistentInstructionCasing | mixed upper and lower case |
 //! | DuplicateStageName, ReservedStageName | names that mislead |
-//! | FromPlatformFlagConstDisallowed, RedundantTargetPlatform | `--platform` that says too much |
-//! | JSONArgsRecommended, MultipleInstructionsDisallowed | commands that surprise |
-//! | MaintainerDeprecated, LegacyKeyValueFormat | old forms |
-//! | ExposeProtoCasing, ExposeInvalidFormat, WorkdirRelativePath | odd settings |
-//! | SecretsUsedInArgOrEnv | names that sound like secrets |
+//! | MaintainerDeprecated | an instruction of old |
 //! | InvalidDefinitionDescription | comments that describe something else; only when asked for |
 //!
-//! Where a value holds a variable, nothing is said: only lowering knows what it will be. NoEmptyContinuation
-//! is found by the parser.
+//! NoEmptyContinuation is found by the parser. Checks that depend on values or on what a stage inherits are
+//! lowering's; [`CheckFilter`] speaks for all of them.
 
 mod options;
 mod rules;

@@ -57,6 +57,9 @@ pub enum ExpandError {
     /// Nothing that could be a name after `${`.
     #[error("bad substitution")]
     BadSubstitution,
+    /// `${…}` inside of `${…}`, too many times.
+    #[error("substitutions are nested too deeply")]
+    TooDeep,
     /// Something else than the known operators follows the name.
     #[error("unsupported modifier ({modifier}) in substitution")]
     UnsupportedModifier {

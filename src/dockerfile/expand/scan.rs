@@ -5,6 +5,9 @@ use std::collections::BTreeSet;
 use super::glob::{Glob, Reach};
 use super::{ExpandError, Expansion};
 
+/// How deep `${…}` may be nested: far beyond any use, far below the end of a stack.
+const DEEPEST: usize = 64;
+
 /// How one text is read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules {
@@ -34,11 +37,19 @@ pub(super) struct Scan<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
     used: BTreeSet<String>,
     unset: BTreeSet<String>,
+    depth: usize,
 }
 
 impl<'a> Scan<'a> {
     pub fn new(text: &'a str, rules: Rules, lookup: &'a dyn Fn(&str) -> Option<String>) -> Self {
-        Self { rest: text.chars().peekable(), rules, lookup, used: BTreeSet::new(), unset: BTreeSet::new() }
+        Self {
+            rest: text.chars().peekable(),
+            rules,
+            lookup,
+            used: BTreeSet::new(),
+            unset: BTreeSet::new(),
+            depth: 0,
+        }
     }
 
     pub fn run(mut self) -> Result<Expansion, ExpandError> {
@@ -281,8 +292,15 @@ impl<'a> Scan<'a> {
         keep_escapes: bool,
         missing: ExpandError,
     ) -> Result<String, ExpandError> {
-        match self.until(Some(stop), keep_escapes) {
+        if self.depth == DEEPEST {
+            return Err(ExpandError::TooDeep);
+        }
+        self.depth += 1;
+        let operand = self.until(Some(stop), keep_escapes);
+        self.depth -= 1;
+        match operand {
             Ok((text, _)) => Ok(text),
+            Err(ExpandError::TooDeep) => Err(ExpandError::TooDeep),
             Err(_) if self.peek().is_none() => Err(missing),
             Err(error) => Err(error),
         }

@@ -58,6 +58,14 @@ fn names_asked_for_are_reported() {
     assert_eq!(expansion.unset, ["ALSO", "NOPE"]);
 }
 
+#[test]
+fn nesting_has_an_end() {
+    let nested =
+        |depth: usize| expand(&("${A:-".repeat(depth) + &"}".repeat(depth)), '\\', &lookup, Mode::Word);
+    assert!(nested(50).is_ok());
+    assert_eq!(nested(10_000), Err(ExpandError::TooDeep));
+}
+
 proptest::proptest! {
     #[test]
     fn never_panics(word in "[$a{}:/#%*?'\"\\\\<+ -]{0,24}") {

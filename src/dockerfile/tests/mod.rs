@@ -1,6 +1,7 @@
 //! Whole files: `testdata/dockerfile/ok` must parse, `err` must not; both are shown as snapshots.
 
 mod print;
+mod second_opinion;
 
 use std::path::Path;
 
@@ -57,6 +58,20 @@ fn all_errors_of_a_file_are_found() {
         let parsed = parse(source.clone());
         assert!(parsed.dockerfile.is_none(), "{name} parses");
         snapshot("err", &name, &rendered(&source, &parsed.diagnostics));
+    }
+}
+
+/// A snapshot whose file is gone would never be looked at again.
+#[test]
+fn every_snapshot_has_its_file() {
+    for folder in ["ok", "err"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/dockerfile").join(folder);
+        let names: Vec<String> = files(folder).into_iter().map(|(name, _)| name).collect();
+        for entry in fs_err::read_dir(path).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+            assert!(names.contains(&name), "{} has no Dockerfile", path.display());
+        }
     }
 }
 
