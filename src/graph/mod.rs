@@ -145,8 +145,9 @@ pub struct Run {
     pub parent: Option<StepId>,
     /// The program and its arguments, the shell included.
     pub argv: Vec<String>,
-    /// `NAME=value`, in order, each name once: ENV and ARG of the stage.
-    pub env: Vec<String>,
+    /// `NAME=value`, in order, each name once: ENV and ARG of the stage. Shared, because commands of one stage
+    /// see mostly the same.
+    pub env: Arc<[Arc<str>]>,
     /// Proxy variables that reach the command but neither cache nor config.
     pub proxy_env: Vec<String>,
     /// The working directory.

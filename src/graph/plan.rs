@@ -218,8 +218,8 @@ fn number(index: usize) -> Shown {
     Shown::Number(index as u64)
 }
 
-fn texts(texts: &[String]) -> Shown {
-    Shown::List(texts.iter().cloned().map(Shown::Text).collect())
+fn texts(texts: &[impl AsRef<str>]) -> Shown {
+    Shown::List(texts.iter().map(|text| Shown::Text(text.as_ref().to_owned())).collect())
 }
 
 fn some_text(text: &str) -> Shown {

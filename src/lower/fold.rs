@@ -22,18 +22,25 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// Arguments that reach neither the environment nor the check of undefined variables: BuildKit's switches.
 pub(super) const SWITCHES: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
 
-/// Lowers the reachable entries in their order.
-#[expect(clippy::too_many_arguments, reason = "each is one input of the whole, used once")]
+/// What lowering knows when it begins to fold.
+#[derive(Clone, Copy)]
+pub(super) struct Inputs<'b> {
+    pub file: &'b Dockerfile,
+    pub options: &'b Options,
+    pub globals: &'b Globals,
+    pub stages: &'b Stages<'b>,
+    /// Every image that a reachable entry stands on.
+    pub bases: &'b Bases,
+}
+
+/// Lowers the reachable entries in their order; `target` is one of them.
 pub(super) fn fold(
-    file: &Dockerfile,
-    options: &Options,
-    globals: &Globals,
-    stages: &Stages<'_>,
+    inputs: Inputs<'_>,
     reachable: &[bool],
     target: usize,
-    bases: &Bases,
     findings: &mut Vec<Diagnostic>,
 ) -> Graph {
+    let Inputs { file, options, globals, stages, bases } = inputs;
     let mut build = Build {
         options,
         globals,
@@ -47,19 +54,16 @@ pub(super) fn fold(
         results: vec![None; stages.entries.len()],
     };
     for index in (0..stages.entries.len()).filter(|index| reachable[*index]) {
-        if stages.entries[index].stage.is_some() {
-            let state = build.fold_stage(index);
-            build.results[index] = Some(state);
+        let entry = &stages.entries[index];
+        if entry.stage.is_some() {
+            build.results[index] = Some(build.fold_stage(index));
         } else if index == target {
-            let entry = &stages.entries[index];
-            let mut label = Label::new(String::new(), 0);
-            let state = build.foundation(entry, &mut label);
-            build.results[index] = Some(state);
+            // A target that a named context replaces is that image, unchanged.
+            build.results[index] = Some(build.foundation(entry, &mut Label::new(String::new(), 0)));
         }
     }
     let state = build.results[target].take().expect("the target is reachable");
-    let output = output(state, options);
-    build.graph.outputs.push(output);
+    build.graph.outputs.push(output(state, options));
     build.graph
 }
 
@@ -193,8 +197,8 @@ impl<'b> Build<'b> {
                     unreachable!("missing images were asked for before: {key}")
                 };
                 let image = Arc::clone(image);
-                self.check_platform(key, &image, entry.span);
-                let span = entry.stage.map(|stage| stage.span);
+                self.check_platform(key, &image, entry);
+                let span = entry.stage.map_or(entry.span, |stage| stage.span);
                 let root = self.image_step(key, &image, span, label);
                 State::of_image(&image, root, key.platform.clone())
             }
@@ -205,7 +209,7 @@ impl<'b> Build<'b> {
         &mut self,
         key: &BaseKey,
         image: &Arc<Image>,
-        span: Option<Span>,
+        span: Span,
         label: &mut Label,
     ) -> Option<StepId> {
         // Without layers it is as good as nothing, but its config counts (statement 82).
@@ -218,19 +222,18 @@ impl<'b> Build<'b> {
         }
         let op = Op::Base(Arc::clone(image));
         let platform = key.platform.clone();
-        let step = Some(self.graph.add(Step { op, name, span, platform, ignore_cache: false }));
+        let step = Step { op, name, span: Some(span), platform, ignore_cache: false };
+        let step = Some(self.graph.add(step));
         self.images.insert(key.clone(), step);
         step
     }
 
-    fn check_platform(&mut self, key: &BaseKey, image: &Image, span: Span) {
+    fn check_platform(&mut self, key: &BaseKey, image: &Image, entry: &Entry<'_>) {
         let actual = of_config(&image.config, &key.platform);
         if (&actual.os, &actual.architecture) != (&key.platform.os, &key.platform.architecture) {
-            let name = match &key.name {
-                BaseName::Reference(reference) => reference.familiar(),
-                BaseName::Context(name) => name.clone(),
-            };
-            self.findings.push(checks::invalid_base_image_platform(span, &name, &actual, &key.platform));
+            let finding =
+                checks::invalid_base_image_platform(entry.span, &entry.written, &actual, &key.platform);
+            self.findings.push(finding);
         }
     }
 }
@@ -392,6 +395,14 @@ impl Fold<'_, '_> {
             }
             let finding = checks::undefined_var(span, name, self.state.scope.names());
             self.report(finding);
+        }
+    }
+
+    /// Says more about the last finding, if it is about `span`.
+    pub fn explain_last(&mut self, span: Span, help: &str) {
+        let span = self.at(span);
+        if let Some(finding) = self.build.findings.last_mut().filter(|finding| finding.span == span) {
+            finding.help = Some(help.to_owned());
         }
     }
 

@@ -46,6 +46,7 @@ pub use bases::{BaseKey, BaseName, BaseRequest, Bases};
 pub use options::{NamedContext, Options};
 
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::dockerfile::CheckFilter;
 use crate::dockerfile::instruction::Dockerfile;
 use crate::graph::Graph;
 
@@ -70,14 +71,17 @@ pub enum Lowered {
 pub fn lower(file: &Dockerfile, options: &Options, bases: &Bases) -> Result<Lowered, Vec<Diagnostic>> {
     let mut findings = Vec::new();
     let lowered = attempt(file, options, bases, &mut findings);
+    let lowered = lowered.unwrap_or_else(|error| {
+        findings.push(error);
+        Attempt::Missing(Vec::new())
+    });
+    let filter = CheckFilter::new(file);
+    findings.retain(|finding| filter.keeps(finding));
+    findings.sort_by_key(|finding| finding.span.start);
     match lowered {
-        Ok(_) if failed(&findings) => Err(findings),
-        Ok(Attempt::Missing(requests)) => Ok(Lowered::Missing(requests)),
-        Ok(Attempt::Done(graph)) => Ok(Lowered::Done { graph, warnings: findings }),
-        Err(error) => {
-            findings.push(error);
-            Err(findings)
-        }
+        _ if failed(&findings) => Err(findings),
+        Attempt::Missing(requests) => Ok(Lowered::Missing(requests)),
+        Attempt::Done(graph) => Ok(Lowered::Done { graph, warnings: findings }),
     }
 }
 
@@ -98,7 +102,10 @@ fn attempt(
 ) -> Result<Attempt, Diagnostic> {
     syntax::check(&file.directives)?;
     let globals = globals::Globals::evaluate(file, options, findings)?;
-    let mut stages = stages::Stages::new(file, options, &globals, findings)?;
+    let mut stages = stages::Stages::new(file, options, &globals, findings);
+    if failed(findings) {
+        return Ok(Attempt::Missing(Vec::new()));
+    }
     let target = stages.target(options)?;
     stages.link(findings);
     if failed(findings) {
@@ -110,6 +117,7 @@ fn attempt(
     if !missing.is_empty() || failed(findings) {
         return Ok(Attempt::Missing(missing));
     }
-    let graph = fold::fold(file, options, &globals, &stages, &reachable, target, bases, findings);
+    let inputs = fold::Inputs { file, options, globals: &globals, stages: &stages, bases };
+    let graph = fold::fold(inputs, &reachable, target, findings);
     Ok(Attempt::Done(graph))
 }

@@ -47,7 +47,7 @@ impl Fold<'_, '_> {
         let op = Op::Run(graph::Run {
             parent: self.state.root,
             argv: command.argv,
-            env: self.state.scope.to_env(),
+            env: self.state.scope.share(),
             proxy_env: self.build.proxy.beside(&self.state.scope),
             working_dir: RelPath::clean(&self.state.config.config.working_dir),
             user: self.state.config.config.user.clone(),
@@ -117,9 +117,12 @@ impl Fold<'_, '_> {
         }
         for (name, value) in arguments {
             let value = self.state.scope.get(name).or(value).unwrap_or_default();
-            line += &format!(" {name}={value}");
+            line.extend([" ", name, "=", value]);
         }
-        format!("{line} {} # buildkit", argv.join(" "))
+        for word in argv {
+            line.extend([" ", word]);
+        }
+        line + " # buildkit"
     }
 }
 

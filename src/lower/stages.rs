@@ -39,7 +39,9 @@ pub(super) struct Entry<'a> {
     pub foundation: Foundation,
     /// Its instructions, the triggers it inherits in front.
     pub items: Vec<Item<'a>>,
-    /// The text that names the foundation.
+    /// The name of the foundation, expanded.
+    pub written: String,
+    /// Where it stands.
     pub span: Span,
     inherited: bool,
 }
@@ -76,6 +78,21 @@ pub(super) enum Origin {
     Image(Span),
 }
 
+impl<'a> Entry<'a> {
+    /// Stands for a stage whose FROM is wrong, so that the others can be read.
+    fn unknown(stage: &'a Stage) -> Self {
+        Self {
+            stage: Some(stage),
+            name: stage.from.name.as_ref().map(|name| name.value.as_str()),
+            foundation: Foundation::Scratch,
+            items: Vec::new(),
+            written: stage.from.image.raw.clone(),
+            span: stage.from.image.span,
+            inherited: false,
+        }
+    }
+}
+
 impl<'a> Stages<'a> {
     /// Reads the FROM lines.
     pub fn new(
@@ -83,17 +100,23 @@ impl<'a> Stages<'a> {
         options: &'a Options,
         globals: &Globals,
         findings: &mut Vec<Diagnostic>,
-    ) -> Result<Self, Diagnostic> {
+    ) -> Self {
         let escape = file.directives.escape_char();
         let mut stages = Self { entries: Vec::new(), names: HashMap::new(), options, escape };
         for stage in &file.stages {
-            let entry = stages.read(stage, globals, findings)?;
+            let entry = match stages.read(stage, globals, findings) {
+                Ok(entry) => entry,
+                Err(finding) => {
+                    findings.push(finding);
+                    Entry::unknown(stage)
+                }
+            };
             if let Some(name) = entry.name {
                 stages.names.insert(name, stages.entries.len());
             }
             stages.entries.push(entry);
         }
-        Ok(stages)
+        stages
     }
 
     fn read(
@@ -119,18 +142,18 @@ impl<'a> Stages<'a> {
             None => (self.foundation(&base, wanted, image.span)?, items(stage)),
         };
         if let (None, Foundation::Directory(context)) = (replaced, &foundation) {
-            let message = format!("`{context}` is a directory; a stage cannot be built on it yet");
-            return Err(Diagnostic::error(image.span, message)
-                .with_help(format!("use `FROM scratch` and `COPY --from={context} / /`")));
+            return Err(on_directory(context, image.span));
         }
         let stage = replaced.is_none().then_some(stage);
-        Ok(Entry { stage, name, foundation, items, span: image.span, inherited: false })
+        Ok(Entry { stage, name, foundation, items, written: base, span: image.span, inherited: false })
     }
 
     /// Finds what `base` names: a stage above, spelt exactly so (statement 73), a named context, an image.
     fn foundation(&self, base: &str, platform: &Platform, span: Span) -> Result<Foundation, Diagnostic> {
         if let Some(stage) = self.names.get(base) {
-            return Ok(Foundation::Stage(*stage));
+            // A stage that a named context replaces has nothing of its own.
+            let entry = &self.entries[*stage];
+            return Ok(entry.stage.map_or_else(|| entry.foundation.clone(), |_| Foundation::Stage(*stage)));
         }
         if base == "scratch" {
             return Ok(Foundation::Scratch);
@@ -163,15 +186,24 @@ impl<'a> Stages<'a> {
 
     /// Finds the stage to build (statement 74: in any case).
     pub fn target(&self, options: &Options) -> Result<usize, Diagnostic> {
-        let Some(target) = &options.target else { return Ok(self.entries.len() - 1) };
-        self.names.get(target.to_ascii_lowercase().as_str()).copied().ok_or_else(|| {
-            let finding =
-                Diagnostic::error(Span::default(), format!("target stage \"{target}\" could not be found"));
-            match self.similar_stage(target) {
-                Some(stage) => finding.with_help(format!("did you mean stage `{stage}`?")),
-                None => finding,
-            }
-        })
+        let last = self.entries.last().and_then(|entry| entry.name);
+        let Some(target) = options.target.as_deref().or(last) else { return Ok(self.entries.len() - 1) };
+        if let Some(stage) = self.names.get(target.to_ascii_lowercase().as_str()) {
+            let entry = &self.entries[*stage];
+            return match &entry.foundation {
+                Foundation::Directory(context) => Err(on_directory(context, entry.span)),
+                _ => Ok(*stage),
+            };
+        }
+        let message = format!("target stage \"{target}\" could not be found");
+        let Some(similar) = self.similar_stage(target) else {
+            return Err(Diagnostic::error(Span::default(), message)
+                .with_help("`--target` takes the name that a FROM line gives with AS"));
+        };
+        // The user wrote nothing wrong in the file: what is shown is the stage that was meant.
+        let named = self.entries[self.names[similar]].stage.and_then(|stage| stage.from.name.as_ref());
+        let span = named.map_or(Span::default(), |name| name.span);
+        Err(Diagnostic::error(span, message).with_help(format!("did you mean stage `{similar}`?")))
     }
 
     /// Finds what the instructions of all stages read from.
@@ -236,8 +268,16 @@ impl<'a> Stages<'a> {
         let platform = self.options.platform();
         let foundation =
             if name == "scratch" { Foundation::Scratch } else { self.image(name, platform, span)? };
-        let (items, inherited) = (Vec::new(), true);
-        self.entries.push(Entry { stage: None, name: None, foundation, items, span, inherited });
+        let (written, items) = (name.to_owned(), Vec::new());
+        self.entries.push(Entry {
+            stage: None,
+            name: None,
+            foundation,
+            items,
+            written,
+            span,
+            inherited: true,
+        });
         Ok(self.entries.len() - 1)
     }
 
@@ -245,13 +285,12 @@ impl<'a> Stages<'a> {
     pub fn refuse_cycles(&self) -> Result<(), Diagnostic> {
         let mut state = vec![Visit::New; self.entries.len()];
         for start in 0..self.entries.len() {
-            // A stack of (entry, its next item) instead of recursion: files may be long.
-            let mut path = vec![(start, self.reads(start))];
-            if state[start] == Visit::New {
-                state[start] = Visit::Open;
-            } else {
+            if std::mem::replace(&mut state[start], Visit::Open) != Visit::New {
+                state[start] = Visit::Done;
                 continue;
             }
+            // A stack of (entry, what it reads) instead of recursion: files may be long.
+            let mut path = vec![(start, self.reads(start))];
             while let Some((entry, reads)) = path.last_mut() {
                 let entry = *entry;
                 let Some((next, span)) = reads.pop() else {
@@ -400,6 +439,11 @@ enum Visit {
     New,
     Open,
     Done,
+}
+
+fn on_directory(context: &str, span: Span) -> Diagnostic {
+    Diagnostic::error(span, format!("`{context}` is a directory; a stage cannot be built on it yet"))
+        .with_help(format!("use `FROM scratch` and `COPY --from={context} / /`"))
 }
 
 fn items(stage: &Stage) -> Vec<Item<'_>> {

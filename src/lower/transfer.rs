@@ -74,6 +74,9 @@ impl Fold<'_, '_> {
         for source in &transfer.sources {
             let TransferSource::Path(word) = source else { continue };
             let path = self.word(word)?;
+            if path.is_empty() && !word.raw.is_empty() {
+                self.explain_last(word.span, "an empty source is the whole context");
+            }
             refuse_remote(is_add, &path, word.span)?;
             paths.push(path);
         }

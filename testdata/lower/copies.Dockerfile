@@ -1,7 +1,7 @@
 FROM x
 WORKDIR /w
 COPY . .
-COPY --link --chown=55 a* "b c" dir/
+COPY --link --chown=55 a* b? dir/
 COPY --link --chmod=u+x a /a/.
 COPY --exclude=*.md --exclude=!keep.md --parents a/./b/ /p
 ADD archive.tar.gz /

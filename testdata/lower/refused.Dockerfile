@@ -10,6 +10,6 @@ ADD --checksum=sha256:00 local /
 COPY --chmod=99 a /
 STOPSIGNAL SIGTREM
 EXPOSE 80/icmp
-VOLUME [""]
+VOLUME $NONE
 ENV A=${B:?needed}
 WORKDIR ${

@@ -62,6 +62,21 @@ fn statement_211_cache_filters_name_stages_in_any_case() {
 }
 
 #[test]
+fn statement_80_a_replaced_stage_is_what_replaces_it() {
+    let text = "FROM nowhere AS a\nRUN x\nFROM a AS b\nFROM scratch\nCOPY --from=b / /\nCOPY --from=a / /\n";
+    let graph = lowered(text, &json!({"contexts": {"a": "image"}, "images": {"a": {}}}));
+    let names: Vec<_> =
+        graph.steps().iter().map(|step| step.name.split('@').next().unwrap_or_default()).collect();
+    assert_eq!(
+        names,
+        ["[b 1/1] FROM a", "[stage-2 1/2] COPY --from=b / /", "[stage-2 2/2] COPY --from=a / /"]
+    );
+    let case = Case::new(text, &json!({"contexts": {"a": "directory"}}));
+    let findings = case.lower().unwrap_err();
+    assert_eq!(findings[0].message, "`a` is a directory; a stage cannot be built on it yet");
+}
+
+#[test]
 fn one_image_is_one_step() {
     let graph =
         lowered("FROM x AS one\nRUN a\nFROM x\nCOPY --from=x / /\nCOPY --from=one / /\n", &Value::Null);
@@ -99,6 +114,9 @@ fn long_files_are_lowered_in_proportion() {
 proptest::proptest! {
     #[test]
     fn lowering_never_panics(text in "(FROM (scratch|x|a|\\$B)( AS (a|b))?\n|(RUN|COPY|ENV|ARG|WORKDIR|EXPOSE|USER|ONBUILD RUN|CMD|STOPSIGNAL|VOLUME) ?(--from=(a|1|y) |--mount=from=b,target=/m )?[a$B{}=:/1\" ]{0,12}\n){0,12}") {
-        let _ = Case::new(&text, &Value::Null).lower();
+        let contexts = json!({"contexts": {"a": "directory", "b": "image", "x": "scratch"}});
+        for settings in [Value::Null, contexts, json!({"target": "a", "platform": "linux/arm64"})] {
+            let _ = Case::new(&text, &settings).lower();
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! beside it (if there is one); the plan's text and the findings are a snapshot.
 
 mod laws;
+mod statements;
 mod support;
 
 use crate::diagnostic::{Diagnostic, Source, render};
