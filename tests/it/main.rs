@@ -3,5 +3,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bases;
 mod pull;
 mod pull_faults;
