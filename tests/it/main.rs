@@ -3,6 +3,5 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod bases;
 mod pull;
 mod pull_faults;
