@@ -144,7 +144,11 @@ impl Credentials {
                 Ok(text) => text,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 Err(error) => {
-                    return Err(Error::Config { path: path.clone(), line: None, reason: error.to_string() });
+                    return Err(Error::Config {
+                        path: path.clone(),
+                        line: None,
+                        reason: error.kind().to_string(),
+                    });
                 }
             };
             files.push(parse(path, &text)?);

@@ -81,6 +81,9 @@ impl Registry {
             Some(bytes) => bytes,
             None => {
                 let bytes = self.patience.ask(|| self.transport.manifest(endpoint, digest))?;
+                if bytes.len() as u64 > DOCUMENT_LIMIT_BYTES {
+                    return Err(too_large(endpoint, "a manifest", bytes.len() as u64));
+                }
                 let actual = Digest::of(&bytes);
                 if actual != *digest {
                     return Err(Error::Mismatch {
@@ -99,11 +102,7 @@ impl Registry {
 
     fn config(&self, endpoint: &Endpoint, config: &Blob) -> Result<Vec<u8>, Error> {
         if config.size > DOCUMENT_LIMIT_BYTES {
-            return Err(Error::Protocol {
-                host: endpoint.host.clone(),
-                repository: endpoint.repository.clone(),
-                reason: format!("a config of {} bytes", config.size),
-            });
+            return Err(too_large(endpoint, "a config", config.size));
         }
         if !self.store.contains(config) {
             self.download(endpoint, config, &mut |_| Ok(()))?;
@@ -123,6 +122,14 @@ fn unusable(endpoint: &Endpoint, source: assemble::Error) -> Error {
         host: endpoint.host.clone(),
         repository: endpoint.repository.clone(),
         source: Box::new(source),
+    }
+}
+
+fn too_large(endpoint: &Endpoint, what: &str, size: u64) -> Error {
+    Error::Protocol {
+        host: endpoint.host.clone(),
+        repository: endpoint.repository.clone(),
+        reason: format!("{what} of {size} bytes"),
     }
 }
 

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use kiln::registry::{Error, Problem};
+use kiln::registry::{Credentials, Error, Problem};
 
 use crate::pull::{Client, blobs, layer};
 use crate::support::bases;
-use crate::support::fault::{Fault, FaultProxy};
-use crate::support::registry::{Options, TestRegistry};
+use crate::support::fault::{Fault, FaultProxy, Request};
+use crate::support::registry::{Options, PASSWORD, TestRegistry, USER};
 use crate::support::{push, require, run};
 
 /// Bytes that do not compress: a layer large enough to be cut in the middle.
@@ -56,6 +56,85 @@ fn a_broken_download_goes_on_where_it_broke() {
         let offset: u64 = range.trim_start_matches("bytes=").trim_end_matches('-').parse().unwrap();
         assert!((1..=300_000).contains(&offset), "{range}");
     }
+}
+
+#[test]
+fn a_bad_second_half_costs_one_more_download() {
+    require!("docker-registry", "skopeo");
+    let server = TestRegistry::start();
+    push_large(&server);
+    for (bad_answers, works) in [(1, true), (2, false)] {
+        let proxy = FaultProxy::start(&server.host(), move |request, earlier| {
+            match (request.path.contains("/blobs/") && request.method == "GET", earlier) {
+                (true, 0) => Fault::CutAfter(300_000),
+                (true, earlier) if earlier <= bad_answers => Fault::Flip,
+                _ => Fault::None,
+            }
+        });
+        let client = Client::new();
+        // The config is cut too, but 300,000 bytes are all of it.
+        let image = client.resolve(&format!("{}/large:1", proxy.host())).unwrap();
+        let large = &image.layers[0].blob;
+        let from = image.remote.as_ref().unwrap();
+        let result = client.registry.fetch(from, std::slice::from_ref(large), &|_, _| ());
+        assert_eq!(result.is_ok(), works, "{bad_answers}: {result:?}");
+        assert_eq!(client.store.contains(large), works);
+        let ranges =
+            proxy.requests(&large.digest.to_string()).into_iter().map(|request| request.range.is_some());
+        assert_eq!(ranges.collect::<Vec<_>>(), [false, true, false], "whole, rest, whole again");
+    }
+}
+
+#[test]
+fn a_token_is_asked_for_with_the_password_and_the_registry_sees_only_the_token() {
+    require!("docker-registry", "skopeo");
+    let server = TestRegistry::start();
+    push_large(&server);
+    let proxy = FaultProxy::start(&server.host(), |request, _| {
+        let json = |status, body: &str| Fault::Answer {
+            status,
+            header: "Content-Type: application/json".into(),
+            body: body.into(),
+        };
+        let authorization = request.authorization.as_deref();
+        if request.path.starts_with("/token?") {
+            let asks_for_pull = request.path.contains("scope=repository%3Alarge%3Apull")
+                && request.path.contains("service=tests");
+            return match authorization {
+                Some("Basic dXNlcjpwdw==") if asks_for_pull => json(200, r#"{"token":"good"}"#),
+                _ => json(401, r#"{"details":"incorrect username or password"}"#),
+            };
+        }
+        if authorization == Some("Bearer good") {
+            return Fault::None;
+        }
+        Fault::Answer {
+            status: 401,
+            header: format!(
+                r#"WWW-Authenticate: Bearer realm="http://{}/token",service="tests",scope="repository:large:pull""#,
+                request.host
+            ),
+            body: String::new(),
+        }
+    });
+    let name = format!("{}/large:1", proxy.host());
+    let folder = tempfile::tempdir().unwrap();
+    let with_password = |password: &str| {
+        let path = folder.path().join("config.json");
+        let auths =
+            format!(r#"{{"auths":{{"{}":{{"username":"{USER}","password":"{password}"}}}}}}"#, proxy.host());
+        std::fs::write(&path, auths).unwrap();
+        Client::with(|config| config.credentials = Credentials::load(&[path]).unwrap())
+    };
+    let client = with_password(PASSWORD);
+    client.fetch(&client.resolve(&name).unwrap()).unwrap();
+    let basic = |request: &Request| request.authorization.as_deref().is_some_and(|a| a.starts_with("Basic"));
+    assert!(!proxy.requests("/v2/").iter().any(basic), "the password goes to the token server only");
+
+    let refused = with_password("wrong").resolve(&name).unwrap_err();
+    assert_eq!(refused.status(), Some(401));
+    assert!(refused.to_string().contains("incorrect username or password"), "{refused}");
+    assert_eq!(Client::new().resolve(&name).unwrap_err().status(), Some(401));
 }
 
 #[test]

@@ -281,3 +281,46 @@ fn debian_suite() -> Option<String> {
     };
     (field("ID")? == "debian").then(|| field("VERSION_CODENAME"))?
 }
+
+/// Other tools must take the bases, or what the tests on them say means little.
+mod tests {
+    use super::*;
+    use crate::support::{require, run, skip};
+
+    #[test]
+    fn the_busybox_base_is_a_system() {
+        require!("umoci", "skopeo");
+        let Some(busybox) = busybox_layer() else { skip!("busybox-static is not installed") };
+        let folder = tempfile::tempdir().unwrap();
+        let (layout, bundle) = (folder.path().join("layout"), folder.path().join("bundle"));
+        let mut upper = Layer::new();
+        upper.file("etc/motd", 0o644, b"second layer\n");
+        let digest = write_layout(&layout, "1", &[Image::new(vec![busybox, upper.finish()])]);
+        let name = format!("{}:1", layout.display());
+
+        let inspected = run("skopeo", ["inspect", &format!("oci:{name}")]);
+        assert!(inspected.contains(&digest), "{inspected}");
+        let mut unpack = vec!["unpack", "--image", &name, bundle.to_str().unwrap()];
+        if !rustix::process::geteuid().is_root() {
+            unpack.insert(1, "--rootless");
+        }
+        run("umoci", unpack);
+        let root = bundle.join("rootfs");
+        assert_eq!(std::fs::read_to_string(root.join("etc/motd")).unwrap(), "second layer\n");
+        assert!(std::fs::read_to_string(root.join("etc/passwd")).unwrap().starts_with("root:x:0:0:"));
+        // The applet works from the unpacked tree: the program is whole and static.
+        assert_eq!(run(root.join("bin/echo").to_str().unwrap(), ["works"]), "works\n");
+    }
+
+    #[test]
+    fn the_debian_base_is_debian() {
+        let path = match debian_tar() {
+            Ok(path) => path,
+            Err(reason) => skip!("{reason}"),
+        };
+        let listing = run("tar", ["--list", "--file", path.to_str().unwrap()]);
+        for member in ["./etc/debian_version", "./usr/bin/dpkg", "./usr/bin/apt-get", "./etc/passwd"] {
+            assert!(listing.lines().any(|line| line == member), "{member}");
+        }
+    }
+}

@@ -6,14 +6,25 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 /// What happens to one request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     /// The registry's answer, whole.
     None,
     /// Another status, with an empty body.
     Status(u16),
+    /// An answer of the test's own.
+    Answer {
+        /// The status.
+        status: u16,
+        /// One header line.
+        header: String,
+        /// The body.
+        body: String,
+    },
     /// Only this many bytes of the body, then the connection ends.
     CutAfter(usize),
+    /// The last byte of the body is another one.
+    Flip,
     /// The request's `Range` is dropped, so the registry sends all.
     IgnoreRange,
 }
@@ -25,8 +36,12 @@ pub struct Request {
     pub method: String,
     /// For example `/v2/a/blobs/sha256:…`.
     pub path: String,
+    /// The `Host` header.
+    pub host: String,
     /// The `Range` header.
     pub range: Option<String>,
+    /// The `Authorization` header.
+    pub authorization: Option<String>,
 }
 
 type Decide = dyn Fn(&Request, usize) -> Fault + Send + Sync;
@@ -89,7 +104,13 @@ fn serve(
     }
     let mut words = first.split_whitespace();
     let mut word = || words.next().unwrap_or_default().to_owned();
-    let request = Request { method: word(), path: word(), range: headers.get("range").cloned() };
+    let request = Request {
+        method: word(),
+        path: word(),
+        host: headers.get("host").cloned().unwrap_or_default(),
+        range: headers.get("range").cloned(),
+        authorization: headers.get("authorization").cloned(),
+    };
     let earlier = {
         let mut log = log.lock().expect("no proxy thread panics");
         let same = |other: &&Request| (&other.method, &other.path) == (&request.method, &request.path);
@@ -98,8 +119,17 @@ fn serve(
         earlier
     };
     let fault = decide(&request, earlier);
-    if let Fault::Status(status) = fault {
-        return write!(client, "HTTP/1.1 {status} Fault\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    let own = match &fault {
+        Fault::Status(status) => Some((*status, "X-Fault: 1", "")),
+        Fault::Answer { status, header, body } => Some((*status, header.as_str(), body.as_str())),
+        _ => None,
+    };
+    if let Some((status, header, body)) = own {
+        let length = body.len();
+        return write!(
+            client,
+            "HTTP/1.1 {status} Fault\r\n{header}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        );
     }
     if fault == Fault::IgnoreRange {
         headers.remove("range");
@@ -116,6 +146,9 @@ fn serve(
     if let Fault::CutAfter(bytes) = fault {
         let head = answer.windows(4).position(|window| window == b"\r\n\r\n").map_or(0, |end| end + 4);
         answer.truncate(head + bytes);
+    }
+    if let (Fault::Flip, Some(last)) = (&fault, answer.last_mut()) {
+        *last ^= 1;
     }
     client.write_all(&answer)
 }
