@@ -171,7 +171,7 @@ fn build(
 fn run_inputs(builder: &mut KeyBuilder, run: &Run, content: &dyn Fn(usize, &Input) -> Digest) {
     let Run { parent: _, argv, env, proxy_env: _, working_dir, user, mounts, network } = run;
     builder.input("the command", argv);
-    for variable in env {
+    for variable in env.iter() {
         let (name, value) = variable.split_once('=').unwrap_or((variable, ""));
         builder.input(format!("the variable {name}"), value);
     }

@@ -115,7 +115,7 @@ impl Job<'_> {
             root,
             scratch: step,
             argv: run.argv.clone(),
-            env: run.env.iter().chain(&run.proxy_env).cloned().collect(),
+            env: run.env.iter().map(ToString::to_string).chain(run.proxy_env.iter().cloned()).collect(),
             working_dir: run.working_dir.clone(),
             user: run.user.clone(),
             hostname: HOSTNAME.to_owned(),
