@@ -4,6 +4,7 @@
 //! in it, so that later builds find it. Without, one directory holds a whole state; it passes from a step
 //! to the next one on top of it.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -71,6 +72,10 @@ pub(super) fn directories(
         });
     }
     directories.reverse();
+    // Two layers with the same content are one directory, which overlayfs takes only once. The upper one hides
+    // everything that the lower one could show.
+    let mut seen = BTreeSet::new();
+    directories.retain(|directory| seen.insert(directory.clone()));
     Ok(directories)
 }
 
