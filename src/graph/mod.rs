@@ -2,7 +2,7 @@
 //!
 //! After lowering nothing is unexpanded: a step can be hashed, printed, cached and run anywhere. A step names
 //! only steps before it, so a cycle cannot be built. ENV, LABEL, CMD and the like are no operations; they
-//! are folded into the [`Output`]'s config.
+//! are folded into the [`Output`]'s config. [`plan`] prints a graph.
 
 pub mod plan;
 

@@ -193,9 +193,8 @@ impl<'b> Build<'b> {
             }
             Foundation::Scratch | Foundation::Directory(_) => State::empty(self.options.platform()),
             Foundation::Image(key) => {
-                let Some(Ok(image)) = self.bases.get(key) else {
-                    unreachable!("missing images were asked for before: {key}")
-                };
+                let image = self.bases.get(key).and_then(Result::ok);
+                let image = image.expect("an image that a reachable stage stands on was asked for before");
                 let image = Arc::clone(image);
                 self.check_platform(key, &image, entry);
                 let span = entry.stage.map_or(entry.span, |stage| stage.span);
@@ -357,6 +356,9 @@ impl Fold<'_, '_> {
     /// Adds a finding, at the place that means something to the user.
     pub fn report(&mut self, mut finding: Diagnostic) {
         finding.span = self.at(finding.span);
+        if let (Origin::Image(_), None) = (self.now.origin, &finding.help) {
+            finding.help = Some(format!("this comes from the image's trigger `ONBUILD {}`", self.now.text));
+        }
         self.build.findings.push(finding);
     }
 

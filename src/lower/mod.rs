@@ -9,14 +9,17 @@
 //! become instructions of the stage that inherits them; every finding carries the place in the file.
 //!
 //! ```text
-//! globals    ARG before FROM, platform arguments            -> values for FROM lines
-//! stages     names, bases, --from, triggers                 -> which stages are needed, from what
-//! fold       one stage, instruction by instruction          -> steps, config, history
-//!   words      expansion against the stage's variables
-//!   run, mount, transfer, metadata, expose, signal          -> one kind of instruction each
-//!   history, label                                          -> texts that others read
-//! checks     BuildKit's build checks                        -> warnings
+//! globals    ARG before FROM, platform arguments       -> values for FROM lines
+//! stages     names, bases, --from, triggers            -> which stages are needed, from what
+//! fold       one stage, instruction by instruction     -> steps, config, history
+//!   run, mount, transfer, expose, signal, metadata       one kind of instruction each
+//!   variables, words, place                              environments, expansion, paths
+//!   history, label                                       texts for the image and for the user
+//! checks     what values show                          -> BuildKit's warnings
 //! ```
+//!
+//! What no operation of the graph can say yet is refused by name, with its line: secret and ssh mounts,
+//! `--security=insecure`, devices, ADD from a URL or a repository, commands of another platform.
 //!
 //! It opens no file and asks no registry; what a base image is, the caller finds out.
 

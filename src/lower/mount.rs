@@ -67,13 +67,10 @@ impl Fold<'_, '_> {
         let path = RelPath::clean(text(mount.source.as_ref()));
         let owned = mount.uid.is_some() || mount.gid.is_some() || mount.mode.is_some();
         let initial = match (&mount.from, source) {
+            // As in BuildKit: with an owner and no path it is a new directory, not the content of `from`.
+            (Some(_), Some(_)) if path.is_root() && owned => None,
             (Some(from), Some(source)) => match self.input(source, "mount from", from.span)? {
                 Input::Empty => None,
-                input if path.is_root() && owned => {
-                    // As in BuildKit: a new directory in the input, not its content.
-                    drop(input);
-                    None
-                }
                 input => Some((input, path)),
             },
             _ => None,

@@ -26,6 +26,32 @@ fn the_same_file_gives_the_same_plan() {
 }
 
 #[test]
+fn json_has_what_the_text_has_and_what_is_off() {
+    let graph = lowered("FROM x\nENV A=1\nRUN --mount=target=/m a\n", &Value::Null);
+    let plan = crate::graph::plan::json(&graph);
+    assert_eq!(plan["version"], 1);
+    let run = &plan["steps"][1];
+    assert_eq!(
+        json!([
+            run["id"],
+            run["op"],
+            run["inputs"],
+            run["argv"],
+            run["env"][1],
+            run["user"],
+            run["ignore_cache"]
+        ]),
+        json!([1, "run", [0], ["/bin/sh", "-c", "a"], "A=1", null, false])
+    );
+    assert_eq!(
+        run["mounts"],
+        json!([{"target": "/m", "type": "bind", "from": "context", "source": "/", "readonly": true}])
+    );
+    assert_eq!(plan["outputs"][0]["history"][1]["step"], 1);
+    assert_eq!(plan["outputs"][0]["config"]["config"]["Env"][1], "A=1");
+}
+
+#[test]
 fn every_history_entry_with_a_layer_names_its_step_once() {
     for case in Case::all() {
         let Ok((graph, _)) = case.lower() else { continue };

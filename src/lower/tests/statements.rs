@@ -34,11 +34,11 @@ fn messages(text: &str, settings: &Value) -> Vec<String> {
 }
 
 fn last_run(graph: &Graph) -> &Run {
-    let runs = graph.steps().iter().filter_map(|step| match &step.op {
+    let mut runs = graph.steps().iter().filter_map(|step| match &step.op {
         Op::Run(run) => Some(run),
         _ => None,
     });
-    runs.last().expect("the file has a RUN")
+    runs.next_back().expect("the file has a RUN")
 }
 
 #[test]
