@@ -12,6 +12,9 @@ pub enum Error {
     /// The Dockerfile, or what it names, is not right: all findings, the errors among them.
     #[error("the Dockerfile cannot be built")]
     Findings(Vec<Diagnostic>),
+    /// The Dockerfile says `# check=error=true`, and there are findings.
+    #[error("the Dockerfile's build checks fail the build")]
+    Checks(Vec<Diagnostic>),
     /// A context cannot be read.
     #[error(transparent)]
     Context(#[from] context::Error),
@@ -79,6 +82,11 @@ impl Error {
             Self::Step(error) => error.span,
             _ => None,
         }
+    }
+
+    /// Tells whether the user ended the build.
+    pub const fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Step(error) if matches!(error.cause, solve::Cause::Cancelled))
     }
 
     /// Returns one thing to try, where there is one.

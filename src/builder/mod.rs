@@ -25,7 +25,7 @@ use self::bases::Finder;
 use crate::context::{self, IgnoreFile};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::digest::Digest;
-use crate::dockerfile::{self, instruction::Dockerfile};
+use crate::dockerfile::{self, CheckFilter, CheckOptions, instruction::Dockerfile};
 use crate::event::{Event, Listener};
 use crate::graph::{Graph, Network};
 use crate::image::Blob;
@@ -54,24 +54,32 @@ pub fn plan(request: &Request, store: &Store, registry: &Registry) -> Result<Pla
     let parsed = dockerfile::parse(request.dockerfile.clone());
     let Some(mut file) = parsed.dockerfile else { return Err(Error::Findings(parsed.diagnostics)) };
     override_syntax(&mut file, request.syntax.as_deref());
-    let mut warnings = parsed.diagnostics;
+    let filter = CheckFilter::new(&file);
+    let mut findings = parsed.diagnostics;
+    findings.extend(dockerfile::checks(&file));
     let options = request.lower_options();
     let finder = Finder { request, store, registry };
     let mut bases = Bases::default();
-    loop {
+    let lowered = loop {
         match lower::lower(&file, &options, &bases) {
             Ok(Lowered::Missing(requests)) => finder.answer(&requests, &mut bases),
-            Ok(Lowered::Done { graph, warnings: more }) => {
-                warnings.extend(more);
-                return Ok(Plan { graph, warnings });
+            Ok(Lowered::Done { graph, warnings }) => {
+                findings.extend(warnings);
+                break Ok(graph);
             }
-            Err(findings) => {
-                warnings.extend(findings);
-                // Errors last: they are what the user has to read.
-                warnings.sort_by_key(|finding| (finding.severity == Severity::Error, finding.span.start));
-                return Err(Error::Findings(warnings));
+            Err(more) => {
+                findings.extend(more);
+                break Err(());
             }
         }
+    };
+    findings.retain(|finding| filter.keeps(finding));
+    // Errors last: they are what the user has to read.
+    findings.sort_by_key(|finding| (finding.severity == Severity::Error, finding.span.start));
+    match lowered {
+        Ok(_) if CheckOptions::of(&file).error && !findings.is_empty() => Err(Error::Checks(findings)),
+        Ok(graph) => Ok(Plan { graph, warnings: findings }),
+        Err(()) => Err(Error::Findings(findings)),
     }
 }
 
@@ -91,6 +99,7 @@ impl Request {
         options.target_platform.clone_from(&self.platform);
         let kind = |context: &NamedContext| match context {
             NamedContext::Directory(_) => lower::NamedContext::Directory,
+            NamedContext::Scratch => lower::NamedContext::Scratch,
             NamedContext::Image(_) | NamedContext::OciLayout { .. } | NamedContext::Archive(_) => {
                 lower::NamedContext::Image
             }

@@ -61,6 +61,8 @@ pub enum NamedContext {
     Directory(PathBuf),
     /// An image of the store or a registry.
     Image(Reference),
+    /// No image at all: `docker-image://scratch`.
+    Scratch,
     /// An image in an OCI layout directory, by tag or digest.
     OciLayout {
         /// The directory.
@@ -95,6 +97,7 @@ impl FromStr for NamedContext {
             };
         };
         match scheme {
+            "docker-image" if rest == "scratch" => Ok(Self::Scratch),
             "docker-image" => Ok(Self::Image(rest.parse()?)),
             "oci-layout" => {
                 let (path, tag) = match rest.split_once('@') {

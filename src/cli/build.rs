@@ -8,11 +8,12 @@ use kiln::builder::{self, Built, Destination, Export, ExportKind, NamedContext, 
 use kiln::diagnostic::Source;
 use kiln::oci::Platform;
 use kiln::reference::Reference;
-use kiln::sandbox::Cancel;
+use kiln::time::Timestamp;
 use kiln::context;
 
 use super::Outcome;
 use super::environment::Environment;
+use super::interrupt;
 use super::output::OutputArg;
 use super::progress::{self, Style};
 use super::report::Failure;
@@ -168,7 +169,7 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Outcome {
     let registry = environment.registry(&store)?;
     let style = if args.quiet { Style::Quiet } else { args.progress };
     let listener = progress::listener(style, request.dockerfile.clone());
-    let cancel = Cancel::new().map_err(Failure::from_error)?;
+    let cancel = interrupt::cancel_on_signal()?;
     let result = builder::build(&request, &store, &registry, &*listener, &cancel);
     drop(listener);
     let built = result.map_err(|error| explain(&request.dockerfile, error))?;
@@ -188,6 +189,8 @@ fn exports(outputs: &[OutputArg]) -> Result<Vec<Export>, Failure> {
 pub(crate) fn explain(source: &Source, error: builder::Error) -> Failure {
     match error {
         builder::Error::Findings(findings) => Failure::findings(source, &findings),
+        builder::Error::Checks(findings) => Failure::checks(source, &findings),
+        error if error.is_cancelled() => Failure::cancelled(),
         error => match error.span() {
             Some(span) => Failure::at(source, span, &error, error.help()),
             None => Failure::from_error(error),
@@ -225,14 +228,16 @@ fn syntax_override(build_args: &[String]) -> Option<String> {
     given.or_else(|| std::env::var("BUILDKIT_SYNTAX").ok()).filter(|syntax| !syntax.is_empty())
 }
 
-/// `SOURCE_DATE_EPOCH` as a build argument or in the environment: seconds.
-fn source_date_epoch(build_args: &[String]) -> Result<Option<kiln::time::Timestamp>, Failure> {
+/// `SOURCE_DATE_EPOCH` as a build argument or in the environment: seconds. `context` asks for the time of the
+/// context's commit, which a directory does not have; BuildKit then builds without an epoch.
+fn source_date_epoch(build_args: &[String]) -> Result<Option<Timestamp>, Failure> {
     let given = build_args.iter().find_map(|arg| arg.strip_prefix("SOURCE_DATE_EPOCH=")).map(str::to_owned);
-    let text = given.or_else(|| std::env::var("SOURCE_DATE_EPOCH").ok()).filter(|text| !text.is_empty());
-    let Some(text) = text else { return Ok(None) };
-    match text.parse() {
-        Ok(seconds) => Ok(Some(kiln::time::Timestamp(seconds))),
-        Err(_) => Err(Failure::usage(format!("SOURCE_DATE_EPOCH=`{text}` is not a number of seconds"))),
+    match given.or_else(|| std::env::var("SOURCE_DATE_EPOCH").ok()).as_deref() {
+        None | Some("" | "context") => Ok(None),
+        Some(text) => match text.parse() {
+            Ok(seconds) => Ok(Some(Timestamp(seconds))),
+            Err(_) => Err(Failure::usage(format!("SOURCE_DATE_EPOCH=`{text}` is not a number of seconds"))),
+        },
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use kiln::registry::{self, Credentials, Hosts, Registry};
+use kiln::registry::{self, Credentials, Hosts, Places, Registry};
 use kiln::sandbox::{self, Isolation, Rung};
 use kiln::store::Store;
 use kiln::time::Timestamp;
@@ -30,31 +30,17 @@ impl Environment {
     /// Reads the registries' configuration and credentials, and sets up the client.
     pub(crate) fn registry(&self, store: &Store) -> Result<Registry, Failure> {
         let mut config = registry::Config::new(store.clone());
-        config.hosts = Hosts::load(&registries_conf()).map_err(Failure::from_error)?;
-        config.credentials = Credentials::load(&credential_files()).map_err(Failure::from_error)?;
+        let hosts = Hosts::files(variable("CONTAINERS_REGISTRIES_CONF"), home().as_deref());
+        config.hosts = Hosts::load(&hosts).map_err(Failure::from_error)?;
+        let credentials = Places {
+            named: variable("REGISTRY_AUTH_FILE"),
+            runtime_dir: variable("XDG_RUNTIME_DIR"),
+            docker_config: variable("DOCKER_CONFIG"),
+            home: home(),
+        };
+        config.credentials = Credentials::load(&credentials.files()).map_err(Failure::from_error)?;
         Registry::new(config).map_err(Failure::from_error)
     }
-}
-
-/// Returns the files of containers-registries.conf(5) that hold here: the one that is named, or the user's, or
-/// the machine's, each with its drop-in directory.
-fn registries_conf() -> Vec<PathBuf> {
-    if let Some(named) = variable("CONTAINERS_REGISTRIES_CONF") {
-        return vec![named];
-    }
-    let user = home().map(|home| home.join(".config/containers/registries.conf"));
-    let machine = PathBuf::from("/etc/containers/registries.conf");
-    let main = user.filter(|path| path.exists()).unwrap_or(machine);
-    let drop_ins = main.with_extension("conf.d");
-    [main, drop_ins].into_iter().filter(|path| path.exists()).collect()
-}
-
-/// Returns where credentials may lie, the first that knows a host wins: containers' file, then docker's.
-fn credential_files() -> Vec<PathBuf> {
-    let of_session = variable("XDG_RUNTIME_DIR").map(|directory| directory.join("containers/auth.json"));
-    let containers = variable("REGISTRY_AUTH_FILE").or(of_session);
-    let docker = variable("DOCKER_CONFIG").or_else(|| home().map(|home| home.join(".docker")));
-    containers.into_iter().chain(docker.map(|directory| directory.join("config.json"))).collect()
 }
 
 /// Finds the surroundings; for a normal user the process goes on inside a user namespace.

@@ -7,6 +7,7 @@ mod build;
 mod environment;
 mod image;
 mod info;
+mod interrupt;
 mod output;
 mod plan;
 mod progress;

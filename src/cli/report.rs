@@ -12,6 +12,9 @@ const USAGE: u8 = 125;
 /// Exit code of a bug in kiln (sysexits `EX_SOFTWARE`).
 const BUG: i32 = 70;
 
+/// Exit code after Ctrl-C: what a shell shows for SIGINT.
+const INTERRUPTED: u8 = 130;
+
 /// Why a command failed: what is shown to the user.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -30,6 +33,11 @@ impl Failure {
         Self { text: format!("error: {text}\n"), code: FAILED }
     }
 
+    /// Shows that the user ended the command.
+    pub(crate) fn cancelled() -> Self {
+        Self { text: "error: cancelled\n".to_owned(), code: INTERRUPTED }
+    }
+
     /// Shows a sentence about wrong arguments.
     pub(crate) fn usage(text: impl std::fmt::Display) -> Self {
         Self { text: format!("error: {text}\n"), code: USAGE }
@@ -45,6 +53,16 @@ impl Failure {
         let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
         let plural = if errors == 1 { "" } else { "s" };
         text += &format!("error: {}: {errors} error{plural}; nothing was built\n", source.name);
+        Self { text, code: FAILED }
+    }
+
+    /// Shows the findings of build checks that fail the build.
+    pub(crate) fn checks(source: &Source, findings: &[Diagnostic]) -> Self {
+        let mut text: String = findings.iter().map(|finding| diagnostic::render(source, finding) + "\n").collect();
+        let mut rules: Vec<&str> = findings.iter().filter_map(|finding| finding.rule).collect();
+        rules.sort_unstable();
+        rules.dedup();
+        text += &format!("error: {}: build checks failed: {}\n", source.name, rules.join(", "));
         Self { text, code: FAILED }
     }
 
