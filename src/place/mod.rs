@@ -12,6 +12,7 @@
 //!   and an octal `--chmod` count for them too. They get the time that is handed in.
 //! - An existing top directory keeps mode and owner and takes the source's mtime; a directory further down
 //!   that both sides have takes everything from the source.
+//! - An archive of ADD comes as a list of members and replaces whatever is in its way.
 //! - `--link` places into an empty tree, so it does not see the destination at all. Together with `--chmod`
 //!   it is a plain copy (`Options::sees_destination`).
 //!
@@ -20,6 +21,7 @@
 
 mod changed;
 mod copy;
+mod extract;
 mod mkdir;
 mod owner;
 mod select;
@@ -30,6 +32,7 @@ mod warning;
 mod tests;
 
 pub use copy::{Options, Placed, Source, place};
+pub use extract::Member;
 pub use mkdir::mkdir;
 pub use owner::{Accounts, Ids, Owner};
 pub use select::{Match, Role, SelectOptions, Selected, Selection, select};
