@@ -1,4 +1,4 @@
-//! Where COPY, ADD and WORKDIR put files: pure functions from trees to [`Changes`].
+//! Where COPY, ADD and WORKDIR put files: pure functions from trees to [`Changes`](crate::tree::Changes).
 //!
 //! [`select`] finds what a source names in a context or another step's tree, before anything is known of the
 //! destination. [`place`] puts selections into a view of the destination and returns what differs, [`mkdir`]
@@ -14,7 +14,7 @@
 //!   that both sides have takes everything from the source.
 //! - An archive of ADD comes as a list of members and replaces whatever is in its way.
 //! - `--link` places into an empty tree, so it does not see the destination at all. Together with `--chmod`
-//!   it is a plain copy (`Options::sees_destination`).
+//!   it is a plain copy ([`Options::sees_destination`]).
 //!
 //! Where BuildKit silently does something dangerous, its result is kept and a [`Warning`] returned.
 //! No file is opened here: who has to read `/etc/passwd` for `--chown` is told by [`Owner`].
