@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
@@ -28,6 +29,8 @@ pub struct Directory {
     cache_file: Option<PathBuf>,
     /// Read when the first digest is wanted.
     cache: OnceLock<StatCache>,
+    /// Whether a file was read that the cache did not answer for.
+    has_news: AtomicBool,
 }
 
 impl Directory {
@@ -47,8 +50,9 @@ impl Directory {
             .map_err(|errno| Error::Open { path: path.clone(), source: errno.into() })?;
         let ignore = ignore.unwrap_or_default();
         let listing = walk::list(&root, &ignore)?;
-        let (path, cache) = (Arc::new(path), OnceLock::new());
-        Ok(Self { path, root, listing, ignore, cache_file: stat_cache, cache })
+        let path = Arc::new(path);
+        let (cache, has_news) = (OnceLock::new(), AtomicBool::new(false));
+        Ok(Self { path, root, listing, ignore, cache_file: stat_cache, cache, has_news })
     }
 
     /// Returns where the directory is.
@@ -125,7 +129,8 @@ impl Directory {
         if unknown.is_empty() {
             return Ok(());
         }
-        // A cache that cannot be written is noticed in `remember`; the build does not need it.
+        self.has_news.store(true, Ordering::Relaxed);
+        // Where no cache can be written nothing is remembered; the build does not need it.
         let horizon = self.cache_file.as_deref().and_then(|file| Horizon::now(file).ok()).unwrap_or_default();
         unknown.par_iter().try_for_each(|(path, node, content)| {
             let read = content::read(&self.root, path, &node.identity, horizon)?;
@@ -140,6 +145,9 @@ impl Directory {
     /// # Errors
     /// If the cache cannot be written. The context stays usable.
     pub fn remember(&self) -> Result<(), Error> {
+        if !self.has_news.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         let (Some(file), Some(cache)) = (&self.cache_file, self.cache.get()) else { return Ok(()) };
         let mut lookup = cache.lookup();
         let mut records = Vec::new();

@@ -12,7 +12,7 @@ pub(super) struct Segment {
 impl Segment {
     /// Takes offsets and lengths in turn.
     pub(super) fn pairs(numbers: &[u64]) -> Result<Vec<Self>> {
-        if numbers.len() % 2 != 0 {
+        if !numbers.len().is_multiple_of(2) {
             return Err(Error::Damaged("a sparse file's map has an odd number of numbers"));
         }
         Ok(numbers.chunks_exact(2).map(|pair| Self { offset: pair[0], len: pair[1] }).collect())

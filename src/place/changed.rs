@@ -1,7 +1,7 @@
 //! The destination while files are put into it, and what has changed in the end.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::path::RelPath;
 use crate::place::view::{Node, resolve};
@@ -17,6 +17,8 @@ pub(super) struct Destination<'a> {
     /// below them changed are not here.
     put: BTreeMap<RelPath, u16>,
     origins: Vec<Origin>,
+    /// Directories that something else took the place of, perhaps only for a while.
+    removed: BTreeSet<RelPath>,
 }
 
 /// What directories made on the way look like.
@@ -29,7 +31,7 @@ pub(super) struct NewDirectory {
 
 impl<'a> Destination<'a> {
     pub(super) fn new(view: &'a Tree) -> Self {
-        Self { view, tree: view.clone(), put: BTreeMap::new(), origins: Vec::new() }
+        Self { view, tree: view.clone(), put: BTreeMap::new(), origins: Vec::new(), removed: BTreeSet::new() }
     }
 
     pub(super) fn get(&self, path: &RelPath) -> Option<&Entry> {
@@ -53,6 +55,14 @@ impl<'a> Destination<'a> {
     pub(super) fn put(&mut self, path: &RelPath, entry: Entry, origin: u16) {
         self.tree.insert(path, entry);
         self.put.insert(path.clone(), origin);
+    }
+
+    /// Puts `entry` at `path`; a directory in the way of something else is gone with everything below.
+    pub(super) fn replace(&mut self, path: &RelPath, entry: Entry, origin: u16) {
+        if !entry.is_directory() && self.get(path).is_some_and(Entry::is_directory) {
+            self.removed.insert(path.clone());
+        }
+        self.put(path, entry, origin);
     }
 
     /// Returns the index of `origin`, which stays the same for all files from one place.
@@ -108,13 +118,36 @@ impl<'a> Destination<'a> {
                 self.tree.get(&path).expect("what was put, and what is above it, is in the tree").clone();
             Change::Upsert { path, entry, origin }
         };
-        Changes { list: found.into_iter().map(upsert).collect(), origins: self.origins }
+        let mut list: Vec<Change> = found.into_iter().map(upsert).collect();
+        // A directory that took the place of a directory's replacement must not keep what the view has there.
+        for directory in &self.removed {
+            self.list_gone(directory, &mut list);
+        }
+        list.sort_by(|a, b| a.path().cmp(b.path()));
+        Changes { list, origins: self.origins }
+    }
+
+    /// Adds whiteouts for what the view has below `directory` and the tree has not, if both have the directory.
+    fn list_gone(&self, directory: &RelPath, list: &mut Vec<Change>) {
+        let is_directory = |tree: &Tree| tree.get(directory).is_some_and(Entry::is_directory);
+        if !is_directory(self.view) || !is_directory(&self.tree) {
+            return;
+        }
+        for (name, _) in self.view.children(directory) {
+            let path = directory.child(name);
+            if self.tree.get(&path).is_none() {
+                list.push(Change::Whiteout { path });
+            } else if !self.removed.contains(&path) {
+                self.list_gone(&path, list);
+            }
+        }
     }
 
     fn differs(&self, path: &RelPath) -> bool {
         let (old, new) = (self.view.get(path), self.tree.get(path));
         // Link groups are numbered per instruction: a linked file is never what the view has.
         let linked = matches!(new, Some(Entry { kind: Kind::File { link: Some(_), .. }, .. }));
-        linked || old != new
+        // What was put and is gone again lay below a directory that was replaced.
+        new.is_some() && (linked || old != new)
     }
 }

@@ -7,6 +7,7 @@ use crate::digest::Digest;
 use crate::mode::Chmod;
 use crate::path::RelPath;
 use crate::place::changed::{Destination, NewDirectory};
+use crate::place::extract::Member;
 use crate::place::{Error, Ids, Match, Role, Selection, Warning};
 use crate::time::Timestamp;
 use crate::tree::{Bytes, Changes, Entry, Kind, LinkGroup, Meta, Origin, Tree};
@@ -23,6 +24,13 @@ pub enum Source<'a> {
         /// What it selected.
         selection: &'a Selection,
         /// Where the bytes of the tree's files lie.
+        bytes: Bytes,
+    },
+    /// The members of an archive that ADD extracts.
+    Archive {
+        /// The members, in the order of the archive.
+        members: &'a [Member],
+        /// Where the bytes of its files lie.
         bytes: Bytes,
     },
     /// A here-document.
@@ -111,9 +119,10 @@ pub fn place(view: &Tree, sources: &[Source<'_>], options: &Options<'_>) -> Resu
     Ok(Placed { changes: placing.destination.into_changes(), warnings: placing.warnings })
 }
 
-struct Placing<'a> {
-    destination: Destination<'a>,
-    options: &'a Options<'a>,
+/// A copy while it is being done.
+pub(super) struct Placing<'a> {
+    pub(super) destination: Destination<'a>,
+    pub(super) options: &'a Options<'a>,
     /// The origins so far by source, place there and place here.
     origins: HashMap<(usize, RelPath, RelPath), u16>,
     next_group: u64,
@@ -139,6 +148,7 @@ impl Placing<'_> {
                 }
                 Ok(())
             }
+            Source::Archive { members, bytes } => self.put_archive(index, members, bytes),
             Source::Inline { name, content } => {
                 let kind = Kind::File { size: content.len() as u64, digest: Digest::of(content), link: None };
                 let entry = Entry { meta: Meta::root_owned(0o644, self.options.now), kind };
@@ -202,7 +212,7 @@ impl Placing<'_> {
             let mut arriving = self.options.arriving(entry);
             let mut index_of_bytes = 0;
             if let Kind::File { link, .. } = &mut arriving.kind {
-                *link = link.and_then(|group| groups.renumbered(group, &mut self.next_group));
+                *link = link.and_then(|group| groups.renumbered(group, || self.fresh_group()));
                 let place = (index, found.real.clone(), target.clone());
                 index_of_bytes = match origin {
                     Some(origin) => origin,
@@ -264,6 +274,13 @@ impl Placing<'_> {
         self.destination.resolve(&path)
     }
 
+    /// Returns a link group that no other file of this copy has.
+    pub(super) const fn fresh_group(&mut self) -> LinkGroup {
+        let group = LinkGroup(self.next_group);
+        self.next_group += 1;
+        group
+    }
+
     fn make_directories(&mut self, path: &RelPath) -> Result<(), Error> {
         let new = self.options.new_directory();
         let made = self.destination.make_directories(path, new)?;
@@ -275,7 +292,13 @@ impl Placing<'_> {
     }
 
     /// Returns the origin of a single file. Files that keep their names share one for their directory.
-    fn file_origin(&mut self, index: usize, at: &RelPath, to: &RelPath, bytes: &Bytes) -> Result<u16, Error> {
+    pub(super) fn file_origin(
+        &mut self,
+        index: usize,
+        at: &RelPath,
+        to: &RelPath,
+        bytes: &Bytes,
+    ) -> Result<u16, Error> {
         let place = match (at.parent(), to.parent(), bytes) {
             (Some(at_parent), Some(to_parent), Bytes::Directory(_)) if at.file_name() == to.file_name() => {
                 (index, at_parent, to_parent)
@@ -285,7 +308,7 @@ impl Placing<'_> {
         self.origin(place, bytes)
     }
 
-    fn origin(&mut self, place: (usize, RelPath, RelPath), bytes: &Bytes) -> Result<u16, Error> {
+    pub(super) fn origin(&mut self, place: (usize, RelPath, RelPath), bytes: &Bytes) -> Result<u16, Error> {
         if let Some(known) = self.origins.get(&place) {
             return Ok(*known);
         }
@@ -322,15 +345,11 @@ impl Groups {
         Self { names, renumbered: HashMap::new() }
     }
 
-    fn renumbered(&mut self, group: LinkGroup, next: &mut u64) -> Option<LinkGroup> {
+    /// Returns the number in this copy of the source's `group`; `None` if the file is its only name here.
+    fn renumbered(&mut self, group: LinkGroup, fresh: impl FnOnce() -> LinkGroup) -> Option<LinkGroup> {
         if *self.names.get(&group)? < 2 {
             return None;
         }
-        let fresh = || {
-            let group = LinkGroup(*next);
-            *next += 1;
-            group
-        };
         Some(*self.renumbered.entry(group).or_insert_with(fresh))
     }
 }

@@ -1,4 +1,4 @@
-//! Where COPY, ADD and WORKDIR put files: pure functions from trees to [`Changes`].
+//! Where COPY, ADD and WORKDIR put files: pure functions from trees to [`Changes`](crate::tree::Changes).
 //!
 //! [`select`] finds what a source names in a context or another step's tree, before anything is known of the
 //! destination. [`place`] puts selections into a view of the destination and returns what differs, [`mkdir`]
@@ -12,14 +12,16 @@
 //!   and an octal `--chmod` count for them too. They get the time that is handed in.
 //! - An existing top directory keeps mode and owner and takes the source's mtime; a directory further down
 //!   that both sides have takes everything from the source.
+//! - An archive of ADD comes as a list of members and replaces whatever is in its way.
 //! - `--link` places into an empty tree, so it does not see the destination at all. Together with `--chmod`
-//!   it is a plain copy (`Options::sees_destination`).
+//!   it is a plain copy ([`Options::sees_destination`]).
 //!
 //! Where BuildKit silently does something dangerous, its result is kept and a [`Warning`] returned.
 //! No file is opened here: who has to read `/etc/passwd` for `--chown` is told by [`Owner`].
 
 mod changed;
 mod copy;
+mod extract;
 mod mkdir;
 mod owner;
 mod select;
@@ -30,6 +32,7 @@ mod warning;
 mod tests;
 
 pub use copy::{Options, Placed, Source, place};
+pub use extract::Member;
 pub use mkdir::mkdir;
 pub use owner::{Accounts, Ids, Owner};
 pub use select::{Match, Role, SelectOptions, Selected, Selection, select};

@@ -464,6 +464,73 @@ fn statement_174_workdir() {
     assert!(matches!(made("plain"), Err(Error::NotADirectory { .. })));
 }
 
+fn members(entries: &[(&str, Entry)]) -> Vec<Member> {
+    let member =
+        |(name, entry): &(&str, Entry)| Member { path: path(name), entry: entry.clone(), at: path(name) };
+    entries.iter().map(member).collect()
+}
+
+#[test]
+fn statements_137_to_140_archives() {
+    let view = tree(&[
+        ("to", directory(0o700, (1, 1), 1)),
+        ("to/lib", symlink("/usr/lib")),
+        ("to/usr/lib", directory(0o700, (1, 1), 1)),
+        ("to/merged", directory(0o700, (1, 1), 1)),
+        ("to/replaced/x", file("x")),
+    ]);
+    let archive = members(&[
+        ("", directory(0o777, (9, 9), 9)),
+        ("lib/a.so", owned(file("a"), 0o755, (2, 3), 4)),
+        ("merged", directory(0o711, (2, 3), 4)),
+        ("replaced", owned(file("r"), 0o600, (2, 3), 4)),
+        ("implied/one", owned(linked("l", Some(7)), 0o600, (2, 3), 4)),
+        ("implied/two", owned(linked("l", Some(7)), 0o600, (2, 3), 4)),
+    ]);
+    let sources = [Source::Archive { members: &archive, bytes: bytes() }];
+    let chmod = Chmod::parse("777").unwrap();
+    let placed = place(&view, &sources, &Options { chmod: Some(&chmod), ..options("/to") }).unwrap();
+    insta::assert_snapshot!(shown(&placed.changes), @r"
+    to 0700 1:1 @1 dir
+    to/implied 0755 0:0 @1000 dir
+    to/implied/one 0600 2:3 @4 file linked 0
+    to/implied/two 0600 2:3 @4 file linked 0
+    to/merged 0711 2:3 @4 dir
+    to/replaced 0600 2:3 @4 file from replaced
+    to/usr 0755 0:0 @0 dir
+    to/usr/lib 0700 1:1 @1 dir
+    to/usr/lib/a.so 0755 2:3 @4 file from lib/a.so
+    ");
+    let chown = Options { owner: Some(Ids { uid: 5, gid: 6 }), ..options("/new") };
+    let placed = place(&view, &sources, &chown).unwrap();
+    insta::assert_snapshot!(shown(&placed.changes), @r"
+    new 0755 5:6 @1000 dir
+    new/implied 0755 0:0 @1000 dir
+    new/implied/one 0600 5:6 @4 file linked 0
+    new/implied/two 0600 5:6 @4 file linked 0
+    new/lib 0755 0:0 @1000 dir
+    new/lib/a.so 0755 5:6 @4 file from lib/a.so
+    new/merged 0711 5:6 @4 dir
+    new/replaced 0600 5:6 @4 file from replaced
+    ");
+}
+
+#[test]
+fn an_archive_that_replaces_a_directory_twice_keeps_nothing_of_the_old_one() {
+    let view = tree(&[("d/old/deep", file("1")), ("d/both", file("2"))]);
+    let archive = members(&[
+        ("d/new", file("0")),
+        ("d", file("3")),
+        ("d", directory(0o755, (0, 0), 0)),
+        ("d/both", file("2")),
+    ]);
+    let sources = [Source::Archive { members: &archive, bytes: bytes() }];
+    let placed = place(&view, &sources, &options("/")).unwrap();
+    let after = view.apply(&placed.changes);
+    assert_eq!(crate::tree::testing::shown(&after), ["/", "d/", "d/both"]);
+    assert!(placed.changes.list.is_sorted_by_key(Change::path));
+}
+
 proptest! {
     #[test]
     fn changes_are_what_diff_finds(view in arbitrary_tree(), source in arbitrary_tree(), destination in "/([a-c](/[a-c])?/?)?") {

@@ -16,11 +16,12 @@ use crate::tree::Changes;
 const READERS: usize = 4;
 
 /// A block with its bytes.
+#[derive(Clone)]
 struct Filled {
     number: u64,
     bytes: Arc<Vec<u8>>,
     /// The stretches of files in it, each with where it begins in the bytes.
-    contents: Arc<Vec<(usize, Content)>>,
+    contents: Arc<[(usize, Content)]>,
 }
 
 struct Compressed {
@@ -86,17 +87,15 @@ fn fill_blocks(
         if !progress.wait_for_space(number) {
             return Ok(());
         }
-        let (bytes, contents) = fill(&block, sources)?;
-        let (bytes, contents) = (Arc::new(bytes), Arc::new(contents));
-        let filled = || Filled { number, bytes: Arc::clone(&bytes), contents: Arc::clone(&contents) };
+        let filled = fill(number, &block, sources)?;
         // A receiver that is gone has failed, and said so.
-        if to_hasher.send(filled()).is_err() || to_compressor.send(filled()).is_err() {
+        if to_hasher.send(filled.clone()).is_err() || to_compressor.send(filled).is_err() {
             return Ok(());
         }
     }
 }
 
-fn fill(block: &Block, sources: &Sources<'_>) -> Result<(Vec<u8>, Vec<(usize, Content)>), Error> {
+fn fill(number: u64, block: &Block, sources: &Sources<'_>) -> Result<Filled, Error> {
     let mut bytes = Vec::with_capacity(block.len);
     let mut contents = Vec::new();
     for piece in &block.pieces {
@@ -108,7 +107,7 @@ fn fill(block: &Block, sources: &Sources<'_>) -> Result<(Vec<u8>, Vec<(usize, Co
             }
         }
     }
-    Ok((bytes, contents))
+    Ok(Filled { number, bytes: Arc::new(bytes), contents: contents.into() })
 }
 
 /// Compresses blocks, and checks the files that lie in one block.

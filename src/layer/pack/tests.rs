@@ -259,6 +259,91 @@ fn a_change_in_front_leaves_later_blocks_as_they_are() {
     assert_eq!(before[before.len() - 3..], after[after.len() - 3..]);
 }
 
+/// Runs a program on `input`; `None`, with a word about it, where it is not installed.
+fn run(program: &str, arguments: &[&str], input: &[u8]) -> Option<Vec<u8>> {
+    let mut stdin = tempfile::tempfile().expect("a file");
+    stdin.write_all(input).expect("a file");
+    io::Seek::rewind(&mut stdin).expect("a file");
+    let mut command = std::process::Command::new(program);
+    match command.args(arguments).stdin(stdin).stderr(std::process::Stdio::inherit()).output() {
+        Ok(output) => {
+            assert!(output.status.success(), "{program} does not like it");
+            Some(output.stdout)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            eprintln!("not checked with `{program}`: it is not installed");
+            None
+        }
+        Err(error) => panic!("{program}: {error}"),
+    }
+}
+
+#[test]
+fn other_programs_decompress_it_to_the_diff_id() {
+    const PYTHON: &str = "import gzip,sys; sys.stdout.buffer.write(gzip.decompress(sys.stdin.buffer.read()))";
+    let directory = tempfile::tempdir().expect("a directory");
+    let changes = sample(directory.path());
+    for (compression, program, arguments) in [
+        (Compression::Gzip { level: 5 }, "gzip", &["-dc"][..]),
+        (Compression::Gzip { level: 5 }, "pigz", &["-dc"]),
+        (Compression::Gzip { level: 0 }, "gzip", &["-dc"]),
+        (Compression::Gzip { level: 5 }, "python3", &["-c", PYTHON]),
+        (Compression::Zstd { level: 3 }, "zstd", &["-dc"]),
+    ] {
+        let mut layer = Vec::new();
+        let options = PackOptions { compression, ..PLAIN };
+        let packed = pack(&changes, &options, &mut layer).expect("the changes can be packed");
+        if let Some(tar) = run(program, arguments, &layer) {
+            assert_eq!(DiffId(Digest::of(tar)), packed.diff_id, "{program}, {compression:?}");
+        }
+    }
+}
+
+#[test]
+fn other_programs_read_the_headers() {
+    const PYTHON: &str = r#"
+import sys, tarfile
+for m in tarfile.open(fileobj=sys.stdin.buffer, mode="r|"):
+    capability = m.pax_headers.get("SCHILY.xattr.security.capability", "")
+    print(m.type.decode(), m.name, oct(m.mode), m.uid, m.gid, m.size, m.mtime, repr(m.linkname), m.devmajor, m.devminor, repr(capability))
+"#;
+    let long = "d".repeat(120) + "/" + &"n".repeat(101);
+    let meta = |mode, uid, gid, mtime| Meta { mode, uid, gid, mtime: Timestamp(mtime), xattrs: None };
+    let with_meta = |entry: Entry, meta| Entry { meta, ..entry };
+    let device = Kind::CharDevice { major: 10, minor: 200 };
+    let changes = in_order(
+        vec![
+            upsert("a", with_meta(dir(0), meta(0o1777, 3_000_000_000, 3, -5))),
+            opaque("a"),
+            upsert("b", linked("two", Some(7))),
+            upsert("c", linked("two", Some(7))),
+            upsert(&long, file("one")),
+            whiteout("gone"),
+            upsert("link", symlink(&"t".repeat(101))),
+            upsert("ping", with_xattr(file("one"), "security.capability", b"cap")),
+            upsert("tun", Entry { meta: meta(0o600, 0, 0, 0), kind: device }),
+            upsert("\u{e9}", file("")),
+        ],
+        &["one", "two", ""],
+    );
+    let (_, tar) = packed(&changes, &PLAIN);
+    let Some(listed) = run("python3", &["-X", "utf8", "-c", PYTHON], &tar) else { return };
+    let listed =
+        String::from_utf8(listed).expect("text").replace(&long, "LONG").replace(&"t".repeat(101), "TARGET");
+    insta::assert_snapshot!(listed, @r"
+    5 a 0o1777 3000000000 3 0 -5.0 '' 0 0 ''
+    0 a/.wh..wh..opq 0o0 0 0 0 0 '' 0 0 ''
+    0 b 0o644 0 0 3 0 '' 0 0 ''
+    1 c 0o644 0 0 0 0 'b' 0 0 ''
+    0 LONG 0o644 0 0 3 0 '' 0 0 ''
+    0 .wh.gone 0o0 0 0 0 0 '' 0 0 ''
+    2 link 0o777 0 0 0 0 'TARGET' 0 0 ''
+    0 ping 0o644 0 0 3 0 '' 0 0 'cap'
+    3 tun 0o600 0 0 0 0 '' 10 200 ''
+    0 é 0o644 0 0 0 0 '' 0 0 ''
+    ");
+}
+
 proptest! {
     #[test]
     fn what_is_packed_can_be_read(a in arbitrary_tree(), b in arbitrary_tree(), level in 1..7_u8) {
