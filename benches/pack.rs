@@ -76,11 +76,9 @@ fn main() {
     );
     assert_eq!(decoded, files);
 
-    reset_peak();
-    let before = resident_kb();
     let started = Instant::now();
     let tree = Tree::empty().apply(&changes);
-    println!("tree: applied in {:.2?}, {} kB", started.elapsed(), resident_kb().saturating_sub(before));
+    println!("tree: applied in {:.2?}", started.elapsed());
     let started = Instant::now();
     let digest = tree.digest(&RelPath::root()).expect("the root");
     println!("tree: {digest} in {:.2?}", started.elapsed());
@@ -190,10 +188,6 @@ fn cpu_seconds() -> f64 {
 
 fn peak_kb() -> u64 {
     status_kb("VmHWM")
-}
-
-fn resident_kb() -> u64 {
-    status_kb("VmRSS")
 }
 
 /// Forgets the peak of what came before (proc(5), clear_refs).

@@ -175,6 +175,7 @@ fn finish(block: &mut [u8; BLOCK]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layer::tar::Reader;
 
     #[test]
     fn splits_names_over_the_prefix() {
@@ -195,6 +196,38 @@ mod tests {
                 "{}",
                 path.len()
             );
+        }
+    }
+
+    #[test]
+    fn numbers_of_every_size_come_back() {
+        for size in [0, 1, OCTAL_11, OCTAL_11 + 1, 1 << 50] {
+            for id in [0, OCTAL_7 as u32, OCTAL_7 as u32 + 1, u32::MAX] {
+                for mtime in [0, OCTAL_11 as i64, OCTAL_11 as i64 + 1, -1, i64::MIN + 1, i64::MAX] {
+                    let mut bytes = Vec::new();
+                    let header = Header {
+                        kind: FILE,
+                        path: b"name",
+                        link: b"",
+                        mode: 0o7777,
+                        uid: id,
+                        gid: id,
+                        size,
+                        mtime: Timestamp(mtime),
+                        major: 0,
+                        minor: 0,
+                        xattrs: None,
+                    };
+                    header.write(&mut bytes);
+                    let plain = size <= OCTAL_11
+                        && u64::from(id) <= OCTAL_7
+                        && (0..=OCTAL_11 as i64).contains(&mtime);
+                    assert_eq!(bytes.len() == BLOCK, plain, "PAX only when needed: {size} {id} {mtime}");
+                    let member = Reader::new(&*bytes).next().expect("a sound header").expect("a member");
+                    let back = (member.size, member.uid, member.gid, member.mtime, member.mode);
+                    assert_eq!(back, (size, id, id, mtime, 0o7777));
+                }
+            }
         }
     }
 

@@ -10,7 +10,7 @@
 //! * [`read`](read::read) takes any builder's layer: ustar, PAX and GNU headers, sparse files, whiteouts.
 //!   Whiteout names (image-spec `layer.md`, "Whiteouts") exist between [`read`](read::read) and
 //!   [`pack`](pack::pack) and the tar, and nowhere else in kiln.
-//! * [`archive`] reads tars that are no layers: what `ADD` extracts.
+//! * [`archive`](archive::archive) reads tars that are no layers: what `ADD` extracts.
 //!
 //! Of extended attributes only `security.capability` is carried, as BuildKit's layers do.
 //! Where bytes go to is the caller's: nothing here writes a file or knows the store.

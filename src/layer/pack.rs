@@ -58,7 +58,8 @@ impl Default for Compression {
 pub struct PackOptions {
     /// The codec.
     pub compression: Compression,
-    /// How many threads compress; 0 is taken as 1. The result does not depend on it.
+    /// How many threads compress, from 1 to 32; beyond is taken as the nearest. The result does not depend
+    /// on it.
     pub jobs: usize,
     /// Later modification times become this one.
     pub clamp_mtime: Option<Timestamp>,

@@ -2,6 +2,10 @@
 //!
 //! One merge of two sorted sequences per directory: the children there are, and the changes grouped by
 //! their component at that depth. Directories that no change touches are shared with the lower tree.
+//!
+//! A layer may have `lib/x` and no entry for `lib`, which is a symlink to `usr/lib` in the tree below (layers
+//! of other builders on a base with a merged `/usr`). Runtimes extract that through the symlink, and so it is
+//! applied here; entry by entry then, as it is rare.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -10,6 +14,7 @@ use std::sync::Arc;
 use super::directory::{Child, Directory, Node, implied_directory};
 use super::name::Name;
 use super::{Change, Changes, Entry, Kind, LinkGroup, Tree};
+use crate::path::RelPath;
 
 impl Tree {
     /// Returns this tree with `changes` laid on it, as extracting the layer would: first everything that
@@ -25,18 +30,48 @@ impl Tree {
             sorted.sort_by(|a, b| a.path().cmp(b.path()));
             Cow::Owned(sorted)
         };
-        let mut groups = Groups { next: self.next_group, renamed: HashMap::new() };
+        let mut groups = Groups { next: self.next_group, renamed: HashMap::new(), met_symlink: false };
         let root = lay(Some(&self.root), &list, 0, &mut groups);
+        if groups.met_symlink {
+            return self.apply_through_symlinks(&list, groups);
+        }
         // Whatever the changes say, a tree has a root directory.
         let root = root.filter(|root| root.entry.is_directory());
         Self { root: root.unwrap_or_else(|| Node::leaf(implied_directory())), next_group: groups.next }
     }
+
+    /// Applies changes some of which lie below symlinks, in the order in which they would be extracted.
+    fn apply_through_symlinks(&self, changes: &[Change], mut groups: Groups) -> Self {
+        fn place(tree: &Tree, path: &RelPath) -> RelPath {
+            match (path.parent(), path.file_name()) {
+                (Some(parent), Some(name)) => tree.resolve(&parent, true).unwrap_or(parent).child(name),
+                _ => path.clone(),
+            }
+        }
+        let mut tree = self.clone();
+        for change in changes {
+            match change {
+                Change::Upsert { .. } => {}
+                Change::Whiteout { path } => tree.remove(&place(self, path)),
+                Change::Opaque { path } => tree.clear(&place(self, path)),
+            }
+        }
+        for change in changes {
+            if let Change::Upsert { path, entry, .. } = change {
+                tree.insert(&place(&tree, path), groups.rename(entry));
+            }
+        }
+        tree
+    }
 }
 
-/// Gives the groups of the changes numbers that the lower tree does not use.
+/// Gives the groups of the changes numbers that the lower tree does not use. Carried along also to tell what
+/// was met.
 struct Groups {
     next: u64,
     renamed: HashMap<LinkGroup, LinkGroup>,
+    /// There are changes below a symlink.
+    met_symlink: bool,
 }
 
 impl Groups {
@@ -71,6 +106,9 @@ fn lay(lower: Option<&Node>, changes: &[Change], depth: usize, groups: &mut Grou
         (None, Some(lower)) => Some(lower.entry.clone()),
         (None, None) => None,
     };
+    if !rest.is_empty() && matches!(entry, Some(Entry { kind: Kind::Symlink { .. }, .. })) {
+        groups.met_symlink = true;
+    }
     // Whiteouts alone make no directory.
     let brings = rest.iter().any(|change| matches!(change, Change::Upsert { .. }));
     let entry = match entry {
@@ -126,7 +164,6 @@ fn component(change: &Change, start: usize) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::path::RelPath;
     use crate::tree::testing::{changes, dir, file, linked, opaque, path, shown, symlink, upsert, whiteout};
 
     fn tree(names: &[&str]) -> Tree {
@@ -168,6 +205,47 @@ mod tests {
             shuffled.reverse();
             assert_eq!(shown(&lower.apply(&changes(shuffled))), expected, "reversed {list:?}");
         }
+    }
+
+    #[test]
+    fn a_layer_goes_through_symlinks_that_it_does_not_replace() {
+        let mut lower = tree(&["usr/lib/a", "usr/lib/b"]);
+        lower.insert(&path("lib"), symlink("usr/lib"));
+        lower.insert(&path("loop"), symlink("loop"));
+        for (list, expected) in [
+            (
+                vec![upsert("lib/c", file("c")), whiteout("lib/a")],
+                vec!["/", "lib", "loop", "usr/", "usr/lib/", "usr/lib/b", "usr/lib/c"],
+            ),
+            (
+                vec![upsert("lib", dir(0o755)), upsert("lib/c", file("c"))],
+                vec!["/", "lib/", "lib/c", "loop", "usr/", "usr/lib/", "usr/lib/a", "usr/lib/b"],
+            ),
+            (
+                vec![whiteout("lib"), upsert("lib/c", file("c"))],
+                vec!["/", "lib/", "lib/c", "loop", "usr/", "usr/lib/", "usr/lib/a", "usr/lib/b"],
+            ),
+            (
+                vec![upsert("l", symlink("/lib/new")), upsert("l/c", file("c")), whiteout("usr/lib/b")],
+                vec![
+                    "/",
+                    "l",
+                    "lib",
+                    "loop",
+                    "usr/",
+                    "usr/lib/",
+                    "usr/lib/a",
+                    "usr/lib/new/",
+                    "usr/lib/new/c",
+                ],
+            ),
+            (vec![upsert("loop/c", file("c")), whiteout("usr")], vec!["/", "lib", "loop/", "loop/c"]),
+        ] {
+            assert_eq!(shown(&lower.apply(&changes(list.clone()))), expected, "{list:?}");
+        }
+        let layer =
+            changes(vec![upsert("lib/c", linked("1", Some(0))), upsert("lib/d", linked("1", Some(0)))]);
+        assert_eq!(lower.apply(&layer).to_string().matches("link=usr/lib/c").count(), 2);
     }
 
     #[test]

@@ -15,6 +15,9 @@ use crate::tree::Changes;
 /// Files are read by as many threads, so that a disk has something to choose from.
 const READERS: usize = 4;
 
+/// More compressors would need more memory, and more than four readers to feed them (unmeasured).
+const MOST_JOBS: usize = 32;
+
 /// A block with its bytes.
 #[derive(Clone)]
 struct Filled {
@@ -30,7 +33,7 @@ struct Compressed {
 }
 
 pub(super) fn run(changes: &Changes, options: &PackOptions, mut out: impl Write) -> Result<Packed, Error> {
-    let jobs = options.jobs.max(1);
+    let jobs = options.jobs.clamp(1, MOST_JOBS);
     let sources = Sources::open(changes)?;
     let plan = Mutex::new((0, Plan::new(changes, options.clamp_mtime)));
     // Every compressor has a block in work and one waiting, every reader one in hand.

@@ -147,9 +147,8 @@ impl<'a> Plan<'a> {
             len += size;
         }
         let cut_behind = ends_block(hasher.finish(), len);
-        if let Some((size, digest)) = content
-            && size > 0
-        {
+        // An empty file too, so that it is looked at: it may have grown.
+        if let Some((size, digest)) = content {
             let whole = Content { change: self.next, offset: 0, len: 0, size, digest };
             self.open = Some((stretch(whole, 0), cut_behind));
         }

@@ -168,7 +168,8 @@ fn times_are_clamped_down() {
 fn a_file_that_is_not_what_it_was_is_named() {
     let directory = tempfile::tempdir().expect("a directory");
     type Edit = fn(&Path);
-    let edits: [(&str, &str, Edit); 6] = [
+    let edits: [(&str, &str, Edit); 7] = [
+        ("no longer empty", "0300", |file| fs_err::write(file, b"x").expect("a file")),
         ("shorter", "0100", |file| fs_err::write(file, b"x").expect("a file")),
         ("other bytes", "0100", |file| fs_err::write(file, vec![1; 3700]).expect("a file")),
         ("other bytes of a long file", "0304", |file| {
