@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::io;
 use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::{Gid, Uid};
@@ -11,6 +12,7 @@ use super::{Doing as _, resolve};
 use crate::path::RelPath;
 use crate::sandbox::capability;
 use crate::sandbox::identity::{self, Identity};
+use crate::sandbox::isolation::Rung;
 use crate::sandbox::seccomp;
 use crate::sandbox::spec::Spec;
 use crate::sandbox::sys;
@@ -31,6 +33,9 @@ impl<'a> Prepared<'a> {
     pub(super) fn new(spec: &'a Spec) -> Result<Self, Failure> {
         let identity = identity::resolve(&spec.user, &read("etc/passwd")?, &read("etc/group")?)
             .map_err(Failure::User)?;
+        if spec.rung == Rung::SingleId && (identity.uid, identity.gid) != (0, 0) {
+            return Err(Failure::Unmapped { uid: identity.uid, gid: identity.gid });
+        }
         let text = |text: String| CString::new(text).doing(|| "pass a text with a zero byte to the command");
         let argv = spec.argv.iter().cloned().map(text).collect::<Result<_, _>>()?;
         let mut env = spec.env.clone();
@@ -45,11 +50,29 @@ impl<'a> Prepared<'a> {
     }
 
     /// Becomes the command; returns only why not.
-    pub(super) fn execute(&self) -> Failure {
-        match self.become_user() {
+    ///
+    /// With a single id, the descriptor on which the command asks goes to `init` first.
+    pub(super) fn execute(&self, init: UnixStream) -> Failure {
+        match self.watch_owners(init).and_then(|()| self.become_user()) {
             Ok(()) => self.exec(),
             Err(failure) => failure,
         }
+    }
+
+    fn watch_owners(&self, init: UnixStream) -> Result<(), Failure> {
+        use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+        if self.spec.rung != Rung::SingleId {
+            return Ok(());
+        }
+        let listener = sys::load_asking_filter(&seccomp::ownership_program())
+            .doing(|| "watch calls that change owners (Linux 5.5 can)")?;
+        let descriptors = [listener.as_fd()];
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+        sendmsg(&init, &[io::IoSlice::new(b"!")], &mut ancillary, SendFlags::empty())
+            .map(drop)
+            .doing(|| "hand the watch to the step's first process")
     }
 
     fn become_user(&self) -> Result<(), Failure> {
@@ -66,7 +89,10 @@ impl<'a> Prepared<'a> {
         let (uid, gid) = (Uid::from_raw(*uid), Gid::from_raw(*gid));
         let groups: Vec<_> = groups.iter().copied().map(Gid::from_raw).collect();
         capability::limit_bounding_set().doing(|| "limit capabilities")?;
-        rustix::thread::set_thread_groups(&groups).doing(|| "set supplementary groups")?;
+        // With a single id the kernel allows no call, and there is only one list.
+        if self.spec.rung != Rung::SingleId {
+            rustix::thread::set_thread_groups(&groups).doing(|| "set supplementary groups")?;
+        }
         rustix::thread::set_thread_res_gid(gid, gid, gid).doing(|| format!("become group {gid}"))?;
         if uid.is_root() {
             capability::drop_others().doing(|| "drop capabilities")?;

@@ -9,6 +9,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{DumpableBehavior, Pid, WaitOptions, WaitStatus, set_dumpable_behavior, wait};
 
 use super::{Doing as _, command};
+use crate::sandbox::isolation::Rung;
+use crate::sandbox::seccomp::Watcher;
 use crate::sandbox::spec::Spec;
 use crate::sandbox::sys::{self, Fork};
 use crate::sandbox::wire::{self, Exit, Failure, Message};
@@ -20,19 +22,39 @@ pub(super) fn run(spec: &Spec, control: &UnixStream) -> Result<(), Failure> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable).doing(|| "hide the step's first process")?;
     let children = sys::signal_descriptor(&[libc::SIGCHLD]).doing(|| "wait for signals")?;
     let prepared = command::Prepared::new(spec)?;
+    let (ours, theirs) = UnixStream::pair().doing(|| "make a socket")?;
     match sys::fork().doing(|| "start the command's process")? {
         Fork::Child => {
-            let failure = prepared.execute();
+            drop(ours);
+            let failure = prepared.execute(theirs);
             let _ = wire::send(control, &Message::Failed(failure));
             sys::exit_now(1)
         }
         Fork::Parent(command) => {
+            drop(theirs);
             // Only the command holds its output now, so that its end is seen.
             close_output().doing(|| "let go of the command's output")?;
-            let exit = watch(command, &children, control).doing(|| "wait for the command")?;
+            let watcher = if spec.rung == Rung::SingleId { receive_watcher(&ours) } else { Ok(None) };
+            let mut watcher = watcher.doing(|| "watch calls that change owners")?;
+            let exit = watch(command, &children, control, &mut watcher).doing(|| "wait for the command")?;
             wire::send(control, &Message::Exited(exit)).doing(|| "report the command's end")
         }
     }
+}
+
+/// Receives the descriptor on which the command asks; `None` if its process failed before it had one.
+fn receive_watcher(from: &UnixStream) -> io::Result<Option<Watcher>> {
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    let mut buffers = [io::IoSliceMut::new(&mut byte)];
+    recvmsg(from, &mut buffers, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    let descriptors = ancillary.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
+        _ => None,
+    });
+    Ok(descriptors.flatten().next().map(Watcher::new))
 }
 
 fn close_output() -> io::Result<()> {
@@ -42,9 +64,17 @@ fn close_output() -> io::Result<()> {
 }
 
 /// Reaps until the command is among the dead.
-fn watch(command: Pid, children: &OwnedFd, control: &UnixStream) -> io::Result<Exit> {
+fn watch(
+    command: Pid,
+    children: &OwnedFd,
+    control: &UnixStream,
+    watcher: &mut Option<Watcher>,
+) -> io::Result<Exit> {
     loop {
-        let mut descriptors = [PollFd::new(children, PollFlags::IN), PollFd::new(control, PollFlags::RDHUP)];
+        let mut descriptors =
+            vec![PollFd::new(children, PollFlags::IN), PollFd::new(control, PollFlags::RDHUP)];
+        let asking = watcher.as_ref().map(Watcher::descriptor);
+        descriptors.extend(asking.map(|asking| PollFd::from_borrowed_fd(asking, PollFlags::IN)));
         match poll(&mut descriptors, None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
@@ -52,6 +82,16 @@ fn watch(command: Pid, children: &OwnedFd, control: &UnixStream) -> io::Result<E
         let lifeline = descriptors[1].revents();
         if lifeline.intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR) {
             sys::exit_now(1);
+        }
+        let asked = descriptors.get(2).map_or(PollFlags::empty(), PollFd::revents);
+        drop(descriptors);
+        if let Some(asking) = watcher.as_ref().filter(|_| asked.contains(PollFlags::IN)) {
+            if let Some(refused) = asking.answer()? {
+                wire::send(control, &Message::Refused(refused))?;
+            }
+        } else if asked.contains(PollFlags::HUP) {
+            // Nobody is left who could ask.
+            *watcher = None;
         }
         while sys::next_signal(children.as_fd())?.is_some() {}
         if let Some(exit) = reap(command)? {
