@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use super::*;
 use crate::path::RelPath;
-use crate::sandbox::Overlay;
 use crate::time::Timestamp;
 use crate::tree::testing::{file, linked, symlink, with_xattr};
 use crate::tree::{Bytes, Change, Changes, Entry, Kind, Meta, Origin, Tree, diff};
 
 /// What root of the machine can hold.
-const ALL: Disk = Disk { owners: true, devices: true, overlay: Overlay::Trusted };
+const ALL: Disk = Disk { owners: true, devices: true, marks: Marks::Trusted };
 
 fn root_user() -> bool {
     let root = rustix::process::geteuid().is_root();
@@ -168,7 +167,7 @@ fn with_a_single_id_owners_and_devices_come_from_the_entries() {
     if !root_user() {
         return;
     }
-    let single = Disk { owners: false, devices: false, overlay: Overlay::Trusted };
+    let single = Disk { owners: false, devices: false, marks: Marks::Trusted };
     let place = tempfile::tempdir().unwrap();
     let tree = everything();
     let state = place.path().join("state");

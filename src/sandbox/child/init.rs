@@ -2,7 +2,7 @@
 //! builder.
 
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -15,13 +15,13 @@ use crate::sandbox::spec::Spec;
 use crate::sandbox::sys::{self, Fork};
 use crate::sandbox::wire::{self, Exit, Failure, Message};
 
-/// Starts the command in the root of this process and stays until it has ended. The caller then ends too,
-/// and with it everything that the command left behind.
-pub(super) fn run(spec: &Spec, control: &UnixStream) -> Result<(), Failure> {
+/// Starts the command in `root` and stays until it has ended; `None` if the builder is gone before. In a
+/// namespace of its own the caller then ends too, and with it everything that the command left behind.
+pub(super) fn run(spec: &Spec, control: &UnixStream, root: BorrowedFd<'_>) -> Result<Option<Exit>, Failure> {
     // The command must not look into this process, which is the builder's program.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).doing(|| "hide the step's first process")?;
     let children = sys::signal_descriptor(&[libc::SIGCHLD]).doing(|| "wait for signals")?;
-    let prepared = command::Prepared::new(spec)?;
+    let prepared = command::Prepared::new(spec, root)?;
     let (ours, theirs) = UnixStream::pair().doing(|| "make a socket")?;
     match sys::fork().doing(|| "start the command's process")? {
         Fork::Child => {
@@ -36,8 +36,7 @@ pub(super) fn run(spec: &Spec, control: &UnixStream) -> Result<(), Failure> {
             close_output().doing(|| "let go of the command's output")?;
             let watcher = if spec.rung == Rung::SingleId { receive_watcher(&ours) } else { Ok(None) };
             let mut watcher = watcher.doing(|| "watch calls that change owners")?;
-            let exit = watch(command, &children, control, &mut watcher).doing(|| "wait for the command")?;
-            wire::send(control, &Message::Exited(exit)).doing(|| "report the command's end")
+            watch(command, &children, control, &mut watcher).doing(|| "wait for the command")
         }
     }
 }
@@ -69,7 +68,7 @@ fn watch(
     children: &OwnedFd,
     control: &UnixStream,
     watcher: &mut Option<Watcher>,
-) -> io::Result<Exit> {
+) -> io::Result<Option<Exit>> {
     loop {
         let mut descriptors =
             vec![PollFd::new(children, PollFlags::IN), PollFd::new(control, PollFlags::RDHUP)];
@@ -81,7 +80,7 @@ fn watch(
         }
         let lifeline = descriptors[1].revents();
         if lifeline.intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR) {
-            sys::exit_now(1);
+            return Ok(None);
         }
         let asked = descriptors.get(2).map_or(PollFlags::empty(), PollFd::revents);
         drop(descriptors);
@@ -95,7 +94,7 @@ fn watch(
         }
         while sys::next_signal(children.as_fd())?.is_some() {}
         if let Some(exit) = reap(command)? {
-            return Ok(exit);
+            return Ok(Some(exit));
         }
     }
 }
