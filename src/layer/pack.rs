@@ -1,0 +1,144 @@
+//! Writing a layer: changes in, a compressed tar out, with both of its digests, in one pass.
+//!
+//! ```text
+//!           readers (4)           compressors (jobs)
+//! plan ───► read the block's ─┬─► check its files,    ───► writer: in order, digest and size
+//! blocks    files             │   compress it
+//!                             └─► hasher: in order, diff id, check files of many blocks
+//! ```
+//!
+//! * The stream is cut into blocks, and where it is cut follows from the entries alone (see `plan`). Blocks
+//!   are compressed on their own and joined in order: gzip members or zstd frames, which every reader of
+//!   layers takes (RFC 1952 section 2.2, RFC 8878 section 3.1). So the bytes do not depend on the number of
+//!   threads.
+//! * Memory is a constant. A block is read only when it is less than a window ahead of the one that is
+//!   written, so nobody who computes ever waits for somebody who waits for space.
+//! * What was promised is what is packed: a file whose size or content is not what its entry says is an
+//!   error, never a wrong layer.
+//!
+//! Threads are plain ones, scoped; the first error stops all, and is returned when all have ended.
+
+mod pipeline;
+mod plan;
+mod source;
+
+use std::io::{self, Write};
+
+use crate::digest::{DiffId, Digest};
+use crate::path::RelPath;
+use crate::time::Timestamp;
+use crate::tree::Changes;
+
+/// How a layer is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// gzip, made by libdeflate.
+    Gzip {
+        /// 0 (stored) to 12; beyond is taken as 12.
+        level: u8,
+    },
+    /// Zstandard.
+    Zstd {
+        /// 1 to 22; beyond is taken as the nearest.
+        level: u8,
+    },
+}
+
+impl Default for Compression {
+    /// gzip of level 5.
+    fn default() -> Self {
+        Self::Gzip { level: 5 }
+    }
+}
+
+/// How a layer is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PackOptions {
+    /// The codec.
+    pub compression: Compression,
+    /// How many threads compress; 0 is taken as 1. The result does not depend on it.
+    pub jobs: usize,
+    /// Later modification times become this one.
+    pub clamp_mtime: Option<Timestamp>,
+}
+
+/// What was packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Packed {
+    /// The digest of the tar.
+    pub diff_id: DiffId,
+    /// The digest of the bytes written.
+    pub digest: Digest,
+    /// The number of bytes written.
+    pub size: u64,
+    /// The length of the tar.
+    pub uncompressed_size: u64,
+}
+
+/// Why a layer cannot be packed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A place that holds files cannot be opened.
+    #[error("cannot open the directory `{}`", directory.display())]
+    Origin {
+        /// The place.
+        directory: std::path::PathBuf,
+        /// What went wrong.
+        #[source]
+        source: io::Error,
+    },
+    /// A file cannot be read.
+    #[error("cannot read `{}` for `{path}`", file.display())]
+    Read {
+        /// The path in the layer.
+        path: RelPath,
+        /// The file.
+        file: std::path::PathBuf,
+        /// What went wrong.
+        #[source]
+        source: io::Error,
+    },
+    /// A file is not what it was when the changes were made.
+    #[error("`{}` changed while it was being packed as `{path}`", file.display())]
+    Changed {
+        /// The path in the layer.
+        path: RelPath,
+        /// The file.
+        file: std::path::PathBuf,
+    },
+    /// A layer cannot hold the name, since it would be read as a whiteout.
+    #[error("a layer cannot hold `{path}`: names beginning with `.wh.` mean deletions")]
+    ReservedName {
+        /// The path.
+        path: RelPath,
+    },
+    /// Nothing says where the bytes of a file lie.
+    #[error("nothing says where the content of `{path}` is")]
+    NoOrigin {
+        /// The path.
+        path: RelPath,
+    },
+    /// The codec fails.
+    #[error("cannot compress the layer")]
+    Compress(#[source] io::Error),
+    /// The layer cannot be written.
+    #[error("cannot write the layer")]
+    Write(#[source] io::Error),
+}
+
+/// Writes the layer of `changes` to `out`, and says what it is.
+///
+/// `changes` must be sorted by path. Hard links whose group has its first name in `changes` become links to
+/// that; of a whole group (as [`diff`](crate::tree::diff) gives it) the content is written once.
+///
+/// # Errors
+/// If a file cannot be read or is not what its entry says, or if `out` fails. What was written then is of no
+/// use.
+pub fn pack(changes: &Changes, options: &PackOptions, out: impl Write) -> Result<Packed, Error> {
+    pipeline::run(changes, options, out)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,276 @@
+//! What the tar is made of, block by block, before any file is opened.
+//!
+//! Where a block ends is decided by the entries: after an entry, if the block has at least 256 KiB and the
+//! hash of the entry's header and content digest says so (the likelier the longer the entry, so that blocks
+//! have 1 MiB on average), or has 2 MiB; and inside a file of more than 1 MiB at every full MiB of it. Equal
+//! runs of entries so give equal blocks even behind entries that changed, and a block never has more than
+//! 3 MiB and a header.
+
+use std::collections::HashMap;
+
+use super::Error;
+use crate::digest::{Digest, Hasher};
+use crate::layer::header::{self, Header};
+use crate::layer::{BLOCK, OPAQUE_NAME, WHITEOUT_PREFIX};
+use crate::path::RelPath;
+use crate::time::Timestamp;
+use crate::tree::{Change, Changes, Entry, Kind, LinkGroup};
+
+/// A block that is shorter does not end after an entry.
+const LEAST: usize = 256 * 1024;
+/// The mean of what a block has beyond [`LEAST`].
+const MEAN: u64 = 768 * 1024;
+/// A block that is as long ends after any entry.
+const MOST: usize = 2 * 1024 * 1024;
+/// Longer files are cut inside, at multiples of this.
+const CHUNK: u64 = 1024 * 1024;
+
+/// A stretch of the tar that is compressed on its own.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Block {
+    pub(super) pieces: Vec<Piece>,
+    pub(super) len: usize,
+}
+
+/// A stretch of a block.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Piece {
+    /// Headers and padding.
+    Bytes(Vec<u8>),
+    /// A stretch of a file's content.
+    Content(Content),
+}
+
+/// A stretch of the content of the file that is change number `change`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Content {
+    pub(super) change: usize,
+    pub(super) offset: u64,
+    pub(super) len: usize,
+    pub(super) size: u64,
+    pub(super) digest: Digest,
+}
+
+impl Content {
+    /// Whether this is the file from its first byte to its last.
+    pub(super) const fn is_whole(&self) -> bool {
+        self.offset == 0 && self.len as u64 == self.size
+    }
+
+    /// Whether the file ends here.
+    pub(super) const fn is_last(&self) -> bool {
+        self.offset + self.len as u64 == self.size
+    }
+}
+
+/// Yields the blocks of a layer.
+pub(super) struct Plan<'a> {
+    changes: &'a Changes,
+    clamp_mtime: Option<Timestamp>,
+    next: usize,
+    /// The first name of each link group, with the content it stands for.
+    leaders: HashMap<LinkGroup, (&'a RelPath, Digest)>,
+    /// The file that the last block was cut in, and whether a block ends behind it.
+    open: Option<(Content, bool)>,
+    ended: bool,
+}
+
+impl<'a> Plan<'a> {
+    pub(super) fn new(changes: &'a Changes, clamp_mtime: Option<Timestamp>) -> Self {
+        Self { changes, clamp_mtime, next: 0, leaders: HashMap::new(), open: None, ended: false }
+    }
+
+    fn block(&mut self) -> Result<Block, Error> {
+        let mut block = Block::default();
+        loop {
+            let cut = match self.open.take() {
+                Some((content, cut_behind)) => {
+                    block.push_content(content);
+                    if !content.is_last() {
+                        let offset = content.offset + content.len as u64;
+                        self.open = Some((stretch(content, offset), cut_behind));
+                        return Ok(block);
+                    }
+                    block.push_bytes(|bytes| bytes.resize(bytes.len() + header::padding(content.size), 0));
+                    cut_behind
+                }
+                None => match self.changes.list.get(self.next) {
+                    None => {
+                        // The end of the archive: two blocks of zeros (POSIX.1 pax).
+                        block.push_bytes(|bytes| bytes.resize(bytes.len() + 2 * BLOCK, 0));
+                        self.ended = true;
+                        return Ok(block);
+                    }
+                    Some(change) => {
+                        let cut_behind = self.begin(change, &mut block)?;
+                        self.next += 1;
+                        if self.open.is_some() {
+                            continue;
+                        }
+                        cut_behind
+                    }
+                },
+            };
+            if block.len >= MOST || cut && block.len >= LEAST {
+                return Ok(block);
+            }
+        }
+    }
+
+    /// Adds the header of `change` and opens its content; tells whether a block may end behind it.
+    fn begin(&mut self, change: &'a Change, block: &mut Block) -> Result<bool, Error> {
+        let mut header = Vec::with_capacity(BLOCK);
+        let content = match change {
+            Change::Whiteout { path } => {
+                let (parent, name) =
+                    (path.parent().unwrap_or_default(), path.file_name().unwrap_or_default());
+                write_mark(&parent, &[WHITEOUT_PREFIX, name].concat(), &mut header);
+                None
+            }
+            Change::Opaque { path } => {
+                write_mark(path, OPAQUE_NAME, &mut header);
+                None
+            }
+            Change::Upsert { path, entry, origin: _ } => {
+                if path.file_name().is_some_and(|name| name.starts_with(WHITEOUT_PREFIX)) {
+                    return Err(Error::ReservedName { path: path.clone() });
+                }
+                self.write_entry(path, entry, &mut header)
+            }
+        };
+        let mut hasher = Hasher::new();
+        hasher.update(&header);
+        let mut len = header.len() as u64;
+        block.push_bytes(|bytes| bytes.extend_from_slice(&header));
+        if let Some((size, digest)) = content {
+            hasher.update(digest.as_bytes());
+            len += size;
+        }
+        let cut_behind = ends_block(hasher.finish(), len);
+        if let Some((size, digest)) = content
+            && size > 0
+        {
+            let whole = Content { change: self.next, offset: 0, len: 0, size, digest };
+            self.open = Some((stretch(whole, 0), cut_behind));
+        }
+        Ok(cut_behind)
+    }
+
+    /// Writes the header of an entry; returns size and digest of the content that follows.
+    fn write_entry(&mut self, path: &'a RelPath, entry: &Entry, out: &mut Vec<u8>) -> Option<(u64, Digest)> {
+        let Entry { meta, kind } = entry;
+        let mut name = if path.is_root() { b".".to_vec() } else { path.as_bytes().to_vec() };
+        let clamped = |limit: Timestamp| meta.mtime.min(limit);
+        let mut header = Header {
+            kind: header::FILE,
+            path: &[],
+            link: &[],
+            mode: meta.mode,
+            uid: meta.uid,
+            gid: meta.gid,
+            size: 0,
+            mtime: self.clamp_mtime.map_or(meta.mtime, clamped),
+            major: 0,
+            minor: 0,
+            xattrs: meta.xattrs.as_deref(),
+        };
+        let mut content = None;
+        match kind {
+            Kind::Directory => {
+                header.kind = header::DIRECTORY;
+                name.push(b'/');
+            }
+            Kind::File { size, digest, link } => {
+                let leader = link.map(|group| *self.leaders.entry(group).or_insert((path, *digest)));
+                match leader {
+                    Some((first, first_digest)) if first != path && first_digest == *digest => {
+                        header.kind = header::HARD_LINK;
+                        header.link = first.as_bytes();
+                    }
+                    Some(_) | None => {
+                        header.size = *size;
+                        content = Some((*size, *digest));
+                    }
+                }
+            }
+            Kind::Symlink { target } => {
+                header.kind = header::SYMLINK;
+                header.link = target;
+            }
+            Kind::CharDevice { major, minor } => {
+                header.kind = header::CHAR_DEVICE;
+                (header.major, header.minor) = (*major, *minor);
+            }
+            Kind::BlockDevice { major, minor } => {
+                header.kind = header::BLOCK_DEVICE;
+                (header.major, header.minor) = (*major, *minor);
+            }
+            Kind::Fifo => header.kind = header::FIFO,
+        }
+        header.path = &name;
+        header.write(out);
+        content
+    }
+}
+
+impl Iterator for Plan<'_> {
+    type Item = Result<Block, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let block = self.block();
+        self.ended |= block.is_err();
+        Some(block)
+    }
+}
+
+impl Block {
+    fn push_bytes(&mut self, push: impl FnOnce(&mut Vec<u8>)) {
+        if !matches!(self.pieces.last(), Some(Piece::Bytes(_))) {
+            self.pieces.push(Piece::Bytes(Vec::new()));
+        }
+        if let Some(Piece::Bytes(bytes)) = self.pieces.last_mut() {
+            let before = bytes.len();
+            push(bytes);
+            self.len += bytes.len() - before;
+        }
+    }
+
+    fn push_content(&mut self, content: Content) {
+        self.len += content.len;
+        self.pieces.push(Piece::Content(content));
+    }
+}
+
+/// The stretch of a file that begins at `offset` and goes into one block.
+fn stretch(file: Content, offset: u64) -> Content {
+    let len = (file.size - offset).min(CHUNK) as usize;
+    Content { offset, len, ..file }
+}
+
+/// A whiteout is an empty file whose name says it all.
+fn write_mark(parent: &RelPath, name: &[u8], out: &mut Vec<u8>) {
+    let path = if parent.is_root() { name.to_vec() } else { [parent.as_bytes(), name].join(&b'/') };
+    let header = Header {
+        kind: header::FILE,
+        path: &path,
+        link: &[],
+        mode: 0,
+        uid: 0,
+        gid: 0,
+        size: 0,
+        mtime: Timestamp(0),
+        major: 0,
+        minor: 0,
+        xattrs: None,
+    };
+    header.write(out);
+}
+
+/// Whether a block ends behind an entry of `len` bytes: in `len` of [`MEAN`] cases.
+fn ends_block(hash: Digest, len: u64) -> bool {
+    let [a, b, c, d, e, f, g, h, ..] = *hash.as_bytes();
+    u64::from_le_bytes([a, b, c, d, e, f, g, h]) / (u64::MAX / MEAN) < len
+}

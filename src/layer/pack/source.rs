@@ -1,0 +1,133 @@
+//! Reading the contents of files from where the changes say they lie.
+
+use std::collections::HashMap;
+use std::collections::hash_map;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{Mode, OFlags};
+
+use super::Error;
+use super::plan::Content;
+use crate::path::RelPath;
+use crate::tree::{Bytes, Change, Changes};
+
+/// The places of [`Changes::origins`], opened.
+pub(super) struct Sources<'a> {
+    changes: &'a Changes,
+    directories: HashMap<&'a Path, OwnedFd>,
+}
+
+impl<'a> Sources<'a> {
+    pub(super) fn open(changes: &'a Changes) -> Result<Self, Error> {
+        let mut directories = HashMap::new();
+        for origin in &changes.origins {
+            let Bytes::Directory(path) = &origin.bytes else { continue };
+            if let hash_map::Entry::Vacant(slot) = directories.entry(path.as_path()) {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                let fd = rustix::fs::open(path.as_path(), flags, Mode::empty());
+                let error = |source: rustix::io::Errno| Error::Origin {
+                    directory: PathBuf::from(path.as_path()),
+                    source: source.into(),
+                };
+                slot.insert(fd.map_err(error)?);
+            }
+        }
+        Ok(Self { changes, directories })
+    }
+
+    /// Appends a stretch of a file to `buffer`.
+    pub(super) fn read(&self, content: &Content, buffer: &mut Vec<u8>) -> Result<(), Error> {
+        let (path, place) = self.place(content.change)?;
+        match place {
+            Place::Inline(bytes) => {
+                let start = usize::try_from(content.offset).unwrap_or(usize::MAX);
+                let stretch = bytes.get(start..).and_then(|rest| rest.get(..content.len));
+                match stretch {
+                    Some(stretch) if bytes.len() as u64 == content.size => buffer.extend_from_slice(stretch),
+                    Some(_) | None => return Err(self.changed(content.change)),
+                }
+                Ok(())
+            }
+            Place::File { directory, file } => {
+                let fd = &self.directories[directory];
+                match read_file(fd, &file, content, buffer) {
+                    Ok(true) => Ok(()),
+                    Ok(false) => Err(self.changed(content.change)),
+                    Err(source) => {
+                        Err(Error::Read { path: path.clone(), file: directory.join(file.as_path()), source })
+                    }
+                }
+            }
+        }
+    }
+
+    /// The error that says that a file is not what its entry says.
+    pub(super) fn changed(&self, change: usize) -> Error {
+        match self.place(change) {
+            Ok((path, Place::File { directory, file })) => {
+                Error::Changed { path: path.clone(), file: directory.join(file.as_path()) }
+            }
+            Ok((path, Place::Inline(_))) => {
+                Error::Changed { path: path.clone(), file: path.as_path().into() }
+            }
+            Err(error) => error,
+        }
+    }
+
+    fn place(&self, change: usize) -> Result<(&RelPath, Place<'_>), Error> {
+        let change = &self.changes.list[change];
+        let path = change.path();
+        let origin = match change {
+            Change::Upsert { origin, .. } => self.changes.origins.get(usize::from(*origin)),
+            Change::Whiteout { .. } | Change::Opaque { .. } => None,
+        };
+        let origin = origin.filter(|origin| path.starts_with(&origin.to));
+        let origin = origin.ok_or_else(|| Error::NoOrigin { path: path.clone() })?;
+        let place = match &origin.bytes {
+            Bytes::Inline(bytes) => Place::Inline(bytes),
+            Bytes::Directory(directory) => Place::File { directory, file: origin.locate(path) },
+        };
+        Ok((path, place))
+    }
+}
+
+/// Where the content of a file lies.
+enum Place<'a> {
+    Inline(&'a Arc<[u8]>),
+    File { directory: &'a Path, file: RelPath },
+}
+
+/// Reads a stretch of `file`; false if it is no longer the regular file it was.
+fn read_file(
+    directory: &OwnedFd,
+    file: &RelPath,
+    content: &Content,
+    buffer: &mut Vec<u8>,
+) -> io::Result<bool> {
+    // A symlink or a pipe that took the file's place is neither followed nor waited for.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let fd = match rustix::fs::openat(directory, file.as_path(), flags, Mode::empty()) {
+        Err(rustix::io::Errno::LOOP) => return Ok(false),
+        result => result?,
+    };
+    let stat = rustix::fs::fstat(&fd)?;
+    let regular = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file();
+    if !regular || u64::try_from(stat.st_size) != Ok(content.size) {
+        return Ok(false);
+    }
+    let start = buffer.len();
+    buffer.resize(start + content.len, 0);
+    let mut filled = 0;
+    while filled < content.len {
+        match rustix::io::pread(&fd, &mut buffer[start + filled..], content.offset + filled as u64) {
+            Ok(0) => return Ok(false),
+            Ok(count) => filled += count,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(true)
+}
