@@ -402,3 +402,92 @@ fn a_single_id_refuses_other_owners() {
         assert!(shown.contains(expected) && shown.contains("/etc/subuid"), "{script}: {shown}");
     }
 }
+
+#[test]
+fn without_mounts_content_is_placed_and_taken_away() {
+    let Some(bench) = Bench::new() else { return };
+    for name in ["source/dir", "cache", "lower/there/below"] {
+        fs_err::create_dir_all(bench.at(name)).unwrap();
+    }
+    fs_err::write(bench.at("source/dir/file"), "content").unwrap();
+    fs_err::write(bench.at("cache/old"), "old").unwrap();
+    fs_err::write(bench.at("lower/there/hidden"), "hidden").unwrap();
+    fs_err::write(bench.at("lower/etc/hosts"), "the image's").unwrap();
+    fs_err::create_dir(bench.at("lower/etc/sub")).unwrap();
+    std::os::unix::fs::symlink("sub/resolv", bench.at("lower/etc/resolv.conf")).unwrap();
+    // Without the root's own time: that the command removes something from it is for the command to say.
+    let listing = || {
+        let mut find = Command::new("find");
+        find.arg(bench.at("lower")).args(["-mindepth", "1", "-printf", "%p %y %m %T@ %s\\n"]);
+        let text = String::from_utf8(find.output().unwrap().stdout).unwrap();
+        text.lines().map(str::to_owned).collect::<std::collections::BTreeSet<_>>()
+    };
+    let before = listing();
+    let bind = |root: &str, source: &str| Content::Bind {
+        root: Root::Directory(bench.at(root)),
+        source: RelPath::clean(source),
+    };
+    let mount = |target: &str, content, readonly| Mount { target: RelPath::clean(target), content, readonly };
+    let mut spec = bench.spec(
+        "cat /there/file; ls /there; cat /cache/old; echo new > /cache/new; cat /etc/hosts | grep -c sandbox; \
+         cat /etc/resolv.conf; echo x > /scratch/x; rm -r /there; cat /script; echo > /dev/null",
+    );
+    spec.rung = Rung::Chroot;
+    spec.root = Root::Directory(bench.at("lower"));
+    spec.mounts = vec![
+        mount("there", bind("source", "dir"), true),
+        mount("cache", bind("cache", ""), false),
+        mount("scratch", Content::Tmpfs { size_bytes: None }, false),
+        mount("script", Content::File { bytes: b"text".to_vec(), mode: 0o500 }, false),
+    ];
+    let (outcome, out, err) = try_step(&spec);
+    let outcome = outcome.unwrap_or_else(|error| panic!("{}", chain(&error)));
+    assert_eq!(out, "contentfile\nold1\nnameserver 192.0.2.1\ntext", "{err}");
+    kiln::rootfs::remove_stubs(&bench.at("lower"), &outcome.stubs).unwrap();
+    assert_eq!(listing(), before);
+    assert_eq!(fs_err::read_to_string(bench.at("cache/new")).unwrap(), "new\n");
+    assert_eq!(fs_err::read_to_string(bench.at("source/dir/file")).unwrap(), "content");
+    assert_eq!(fs_err::read_dir(bench.at("scratch")).unwrap().count(), 0);
+
+    spec.network = Network::None;
+    assert!(matches!(try_step(&spec).0, Err(Error::Unsupported { .. })));
+}
+
+#[test]
+fn writes_to_a_mount_can_be_thrown_away() {
+    let Some(bench) = Bench::new() else { return };
+    for name in ["one", "two", "throw", "throw-work"] {
+        fs_err::create_dir(bench.at(name)).unwrap();
+    }
+    fs_err::write(bench.at("one/file"), "1").unwrap();
+    fs_err::write(bench.at("two/file"), "2").unwrap();
+    fs_err::write(bench.at("two/other"), "other").unwrap();
+    let view = |upper| Content::Bind {
+        root: Root::Overlay { lower: vec![bench.at("one"), bench.at("two")], upper, userxattr: false },
+        source: RelPath::root(),
+    };
+    let upper = Upper { upper: bench.at("throw"), work: bench.at("throw-work") };
+    let mut spec =
+        bench.spec("cat /rw/* /ro/*; echo x > /rw/file; (echo x > /ro/file) 2>/dev/null || echo refused");
+    let mount = |target: &str, content, readonly| Mount { target: RelPath::clean(target), content, readonly };
+    spec.mounts = vec![mount("rw", view(Some(upper)), false), mount("ro", view(None), false)];
+    assert_eq!(step(&spec), "1other1otherrefused\n");
+    assert_eq!(fs_err::read_to_string(bench.at("one/file")).unwrap(), "1");
+}
+
+#[test]
+fn signals_and_codes_pass_through_the_guardian() {
+    for (rung, user) in
+        rungs().into_iter().filter(|(rung, _)| rung.ends_with("-id") || rung.ends_with("-ids"))
+    {
+        let Some(bench) = Bench::new() else { return };
+        let mark = unique_seconds();
+        let mut builder = command_on(&bench, rung, user, &format!("sleep {mark}")).spawn().unwrap();
+        assert!(soon(|| running(&mark) == 1), "{rung}");
+        let guardian = rustix::process::Pid::from_child(&builder);
+        rustix::process::kill_process(guardian, rustix::process::Signal::TERM).unwrap();
+        use std::os::unix::process::ExitStatusExt as _;
+        assert_eq!(builder.wait().unwrap().signal(), Some(15), "{rung}");
+        assert!(soon(|| running(&mark) == 0), "{rung}");
+    }
+}

@@ -147,7 +147,8 @@ fn real_path(root: &Path, path: &RelPath) -> io::Result<std::path::PathBuf> {
     let top = open_directory(root)?;
     let real = resolve::follow(top.as_fd(), path)?;
     resolve::open(top.as_fd(), &real)?;
-    Ok(root.join(real.as_path()))
+    // Not `root/.`: that name cannot be moved.
+    Ok(if real.is_root() { root.to_owned() } else { root.join(real.as_path()) })
 }
 
 /// Kills children until there are none; grandchildren become children on the way.
