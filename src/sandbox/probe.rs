@@ -20,7 +20,9 @@ pub(super) fn namespaces() -> bool {
         let all = UnshareFlags::NEWNS | UnshareFlags::NEWPID | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
         sys::unshare(all)?;
         mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
-        mount::new("tmpfs", &[], MountAttrFlags::empty()).map(drop)
+        let memory = mount::new("tmpfs", &[], MountAttrFlags::empty())?;
+        // Security modules may let mounts be made but not be attached.
+        mount::attach(memory, rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?)
     })
 }
 

@@ -39,7 +39,7 @@ impl Bench {
         for name in ["lower/bin", "lower/etc", "upper", "work", "scratch"] {
             fs_err::create_dir_all(bench.at(name)).unwrap();
         }
-        fs_err::copy("/bin/busybox", bench.at("lower/bin/busybox")).unwrap();
+        copy_program(Path::new("/bin/busybox"), &bench.at("lower/bin/busybox"));
         for applet in APPLETS {
             std::os::unix::fs::symlink("busybox", bench.at("lower/bin").join(applet)).unwrap();
         }
@@ -85,6 +85,12 @@ impl Bench {
             seccomp: true,
         }
     }
+}
+
+/// Copies a program by another process: a descriptor open for writing in this one could be inherited by a
+/// child that another test starts just then, and the program could not be executed.
+fn copy_program(from: &Path, to: &Path) {
+    assert!(Command::new("cp").arg(from).arg(to).status().unwrap().success());
 }
 
 /// Runs a step to its end: its outcome, what it wrote to stdout, and to stderr.
@@ -307,7 +313,7 @@ fn example(directory: &Path) -> PathBuf {
     let built = Path::new(env!("CARGO_BIN_EXE_kiln")).with_file_name("examples").join("run_in_root");
     assert!(built.exists(), "first: cargo build --examples");
     let program = directory.join("run_in_root");
-    fs_err::copy(built, &program).unwrap();
+    copy_program(&built, &program);
     program
 }
 
@@ -490,4 +496,90 @@ fn signals_and_codes_pass_through_the_guardian() {
         assert_eq!(builder.wait().unwrap().signal(), Some(15), "{rung}");
         assert!(soon(|| running(&mark) == 0), "{rung}");
     }
+}
+
+/// What a container engine lets root do by default: no mount, no unshare.
+const DEFAULT_CAPABILITIES: [&str; 14] = [
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FSETID",
+    "CAP_FOWNER",
+    "CAP_MKNOD",
+    "CAP_NET_RAW",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETFCAP",
+    "CAP_SETPCAP",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_SYS_CHROOT",
+    "CAP_KILL",
+    "CAP_AUDIT_WRITE",
+];
+
+/// A container's description in which the machine's programs run, with `state` at `/state`.
+fn container(state: &Path, args: &[&str]) -> serde_json::Value {
+    let bind = |path: &str| {
+        serde_json::json!({
+            "destination": path, "type": "bind", "source": path, "options": ["rbind", "ro"],
+        })
+    };
+    let mut mounts = vec![
+        serde_json::json!({"destination": "/proc", "type": "proc", "source": "proc"}),
+        serde_json::json!({"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["mode=755"]}),
+        serde_json::json!({"destination": "/state", "type": "bind", "source": state, "options": ["rbind", "rw"]}),
+    ];
+    let shared = ["/usr", "/bin", "/lib", "/lib64"].into_iter().filter(|path| Path::new(path).exists());
+    mounts.extend(shared.map(bind));
+    let refused = ["mount", "umount2", "unshare", "setns", "fsopen", "open_tree", "pivot_root", "move_mount"];
+    serde_json::json!({
+        "ociVersion": "1.0.2",
+        "process": {
+            "user": {"uid": 0, "gid": 0},
+            "args": args,
+            "env": ["PATH=/usr/bin:/bin"],
+            "cwd": "/",
+            "capabilities": {
+                "bounding": DEFAULT_CAPABILITIES, "effective": DEFAULT_CAPABILITIES, "permitted": DEFAULT_CAPABILITIES,
+            },
+        },
+        "root": {"path": "rootfs"},
+        "mounts": mounts,
+        "linux": {
+            "namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "ipc"}, {"type": "uts"}],
+            "seccomp": {
+                "defaultAction": "SCMP_ACT_ALLOW",
+                "syscalls": [{"names": refused, "action": "SCMP_ACT_ERRNO", "errnoRet": 1}],
+            },
+        },
+    })
+}
+
+#[test]
+fn root_of_an_unprivileged_container_finds_the_chroot_rung() {
+    let Some(bench) = Bench::new() else { return };
+    if Command::new("runc").arg("--version").output().is_err() {
+        eprintln!("skipped: needs runc");
+        return;
+    }
+    let state = bench.at("state");
+    fs_err::create_dir_all(bench.at("bundle/rootfs")).unwrap();
+    fs_err::create_dir(&state).unwrap();
+    fs_err::rename(bench.at("lower"), state.join("root")).unwrap();
+    let program = example(&state);
+    assert_eq!(program, state.join("run_in_root"));
+    let script = "id -u; chown 5:6 /etc/group; stat -c %u:%g /etc/group; su app -c 'id -u'; echo > /dev/null; echo end";
+    let args = ["/state/run_in_root", "--changes", "/state", "sh", "-c", script];
+    fs_err::write(bench.at("bundle/config.json"), container(&state, &args).to_string()).unwrap();
+    let name = format!("kiln-test-{}", unique_seconds());
+    let output = Command::new("runc").arg("run").arg(&name).current_dir(bench.at("bundle")).output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    if err.contains("cgroup") {
+        eprintln!("skipped: runc cannot run here: {err}");
+        return;
+    }
+    assert_eq!(out, "0\n5:6\n1000\nend\n", "{err}");
+    assert!(err.starts_with("# chroot"), "{err}");
+    let changes: Vec<_> =
+        err.lines().filter(|line| line.starts_with("# +") || line.starts_with("# -")).collect();
+    assert_eq!(changes, ["# + etc 755 0:0", "# + etc/group 644 5:6"]);
 }
