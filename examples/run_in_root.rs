@@ -1,20 +1,26 @@
 //! Runs one command in a root directory, on the rung that this machine and user allow.
 //!
 //! ```text
-//! run_in_root [--isolation NAME] [--user USER] [--plain] STATE COMMAND [ARGUMENT...]
+//! run_in_root [--isolation NAME] [--user USER] [--plain] [--layer FILE] [--changes] STATE COMMAND [ARGUMENT...]
 //! ```
-//! `STATE/root` is the root. With overlayfs it stays as it is and changes go to `STATE/upper`; with `--plain`,
-//! or where there is no overlayfs, the root is changed in place.
+//! `STATE/root` is the root; `--layer` makes it from a layer if it is not there. With overlayfs it stays as it
+//! is and changes go to `STATE/upper`; with `--plain`, or where there is no overlayfs, the root is changed in
+//! place. `--changes` lists what the command changed.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kiln::event::Stream;
+use kiln::layer::{self, decompress};
 use kiln::path::RelPath;
+use kiln::rootfs::{
+    Disk, Form, Index, Writer, index, prepare_upper, remove_stubs, remove_tree, scan_plain, scan_upper,
+};
 use kiln::sandbox::{
     Cancel, Launcher, Network, Overlay, Root, Spec, Upper, child_main, default_hosts, enter_user_namespace,
     probe, run,
 };
+use kiln::tree::{Change, Tree};
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -35,11 +41,14 @@ fn main() {
 fn run_command() -> Fallible<i32> {
     let mut arguments = std::env::args().skip(1).peekable();
     let (mut wanted, mut user, mut plain) = (None, String::new(), false);
+    let (mut layer, mut list_changes) = (None, false);
     while let Some(option) = arguments.next_if(|argument| argument.starts_with("--")) {
         match &*option {
             "--isolation" => wanted = Some(arguments.next().ok_or("--isolation needs a name")?.parse()?),
             "--user" => user = arguments.next().ok_or("--user needs a name")?,
             "--plain" => plain = true,
+            "--layer" => layer = Some(arguments.next().ok_or("--layer needs a file")?),
+            "--changes" => list_changes = true,
             other => return Err(format!("unknown option {other}").into()),
         }
     }
@@ -47,12 +56,22 @@ fn run_command() -> Fallible<i32> {
     let isolation = probe(enter_user_namespace(wanted)?, &state)?;
     eprintln!("# {isolation}");
     // Overlayfs takes a work directory once.
-    let _ = fs_err::remove_dir_all(state.join("work"));
-    for name in ["upper", "work", "scratch"] {
+    remove_tree(&state.join("work"))?;
+    for name in ["work", "scratch"] {
         fs_err::create_dir_all(state.join(name))?;
     }
     let overlay = !plain && isolation.overlay != Overlay::Absent;
+    let disk = isolation.disk();
+    let directory = state.join("root");
+    let lower = match layer {
+        Some(layer) => unpack(&directory, &layer, disk)?,
+        // What the directory itself says is all that is known.
+        None => Tree::empty().apply(&scan_upper(&directory, &Tree::empty(), &[], disk)?),
+    };
+    let before = if overlay { Index::default() } else { index(&directory)? };
     let root = if overlay {
+        remove_tree(&state.join("upper"))?;
+        prepare_upper(&state.join("upper"), &lower, disk)?;
         Root::Overlay {
             lower: vec![state.join("root")],
             upper: Some(Upper { upper: state.join("upper"), work: state.join("work") }),
@@ -85,8 +104,36 @@ fn run_command() -> Fallible<i32> {
         };
     };
     let outcome = run(&Launcher::this_program(), &spec, &mut output, &Cancel::new()?)?;
-    for stub in outcome.stubs {
-        eprintln!("# stub {stub}");
+    let changed = if overlay { state.join("upper") } else { directory.clone() };
+    remove_stubs(&changed, &outcome.stubs)?;
+    if list_changes {
+        let changes = match overlay {
+            true => scan_upper(&changed, &lower, &[directory], disk)?,
+            false => scan_plain(&changed, &before, &lower, disk)?,
+        };
+        for change in &changes.list {
+            match change {
+                Change::Upsert { path, entry, .. } => {
+                    eprintln!("# + {path} {:o} {}:{}", entry.meta.mode, entry.meta.uid, entry.meta.gid);
+                }
+                Change::Whiteout { path } | Change::Opaque { path } => eprintln!("# - {path}"),
+            }
+        }
     }
     Ok(outcome.exit.code())
+}
+
+/// Unpacks a layer, unless it was before, and returns what is in it.
+fn unpack(directory: &Path, file: &str, disk: Disk) -> Fallible<Tree> {
+    let stream = decompress(fs_err::File::open(file)?)?;
+    let changes = if directory.exists() {
+        layer::read(stream, &mut layer::Discard)?
+    } else {
+        prepare_upper(directory, &Tree::empty(), disk)?;
+        let mut writer = Writer::new(directory, Form::Layer, disk)?;
+        let changes = layer::read(stream, &mut writer)?;
+        writer.finish()?;
+        changes
+    };
+    Ok(Tree::empty().apply(&changes))
 }

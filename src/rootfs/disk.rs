@@ -1,7 +1,6 @@
 //! What directories on this rung can hold.
 
 use crate::path::RelPath;
-use crate::sandbox::{Isolation, Overlay, Rung};
 use crate::tree::{Kind, Meta, Tree};
 
 /// What the disk can say about a tree; the rest is known from entries only.
@@ -12,24 +11,24 @@ pub struct Disk {
     /// Whether device nodes can be made. In a user namespace they cannot.
     pub devices: bool,
     /// Whose attributes overlayfs uses.
-    pub overlay: Overlay,
+    pub marks: Marks,
+}
+
+/// Which extended attributes overlayfs keeps its marks in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Marks {
+    /// `trusted.overlay.*`, which only root of the machine can write.
+    Trusted,
+    /// `user.overlay.*`, in a user namespace.
+    User,
 }
 
 impl Disk {
-    /// Returns what directories can hold under `isolation`.
-    pub const fn of(isolation: &Isolation) -> Self {
-        Self {
-            owners: !matches!(isolation.rung, Rung::SingleId),
-            devices: !isolation.rung.in_user_namespace(),
-            overlay: isolation.overlay,
-        }
-    }
-
     /// Returns the name of the attribute that marks an opaque directory.
     pub(super) const fn opaque_attribute(self) -> &'static str {
-        match self.overlay {
-            Overlay::User => "user.overlay.opaque",
-            Overlay::Trusted | Overlay::Absent => "trusted.overlay.opaque",
+        match self.marks {
+            Marks::User => "user.overlay.opaque",
+            Marks::Trusted => "trusted.overlay.opaque",
         }
     }
 

@@ -1,6 +1,6 @@
 //! Real directories for RUN: layers unpacked into them, and what a step changed read back from them.
 //!
-//! Two ways, as [`crate::sandbox::probe`] found:
+//! Two ways, as the probe of the sandbox found:
 //!
 //! * **overlayfs**: every layer of a stack is a directory of its own in overlayfs's form (a whiteout is the
 //!   character device 0:0, an opaque directory has an attribute). A step gets an empty upper directory
@@ -25,7 +25,7 @@ mod upper;
 mod walk;
 mod write;
 
-pub use disk::Disk;
+pub use disk::{Disk, Marks};
 pub use error::Error;
 pub use plain::{Index, index, scan_plain};
 pub use remove::{remove_stubs, remove_tree};

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::*;
+use crate::layer::{self, Compression, PackOptions, pack};
 use crate::path::RelPath;
-use crate::sandbox::Overlay;
 use crate::time::Timestamp;
 use crate::tree::testing::{file, linked, symlink, with_xattr};
 use crate::tree::{Bytes, Change, Changes, Entry, Kind, Meta, Origin, Tree, diff};
 
 /// What root of the machine can hold.
-const ALL: Disk = Disk { owners: true, devices: true, overlay: Overlay::Trusted };
+const ALL: Disk = Disk { owners: true, devices: true, marks: Marks::Trusted };
 
 fn root_user() -> bool {
     let root = rustix::process::geteuid().is_root();
@@ -168,7 +168,7 @@ fn with_a_single_id_owners_and_devices_come_from_the_entries() {
     if !root_user() {
         return;
     }
-    let single = Disk { owners: false, devices: false, overlay: Overlay::Trusted };
+    let single = Disk { owners: false, devices: false, marks: Marks::Trusted };
     let place = tempfile::tempdir().unwrap();
     let tree = everything();
     let state = place.path().join("state");
@@ -200,4 +200,66 @@ fn stubs_go_and_times_stay() {
     assert!(!at("etc/deep").exists() && !at("etc/hosts").exists());
     assert!(at("used/file").exists() && at("etc/resolv.conf").exists());
     assert_eq!(fs_err::metadata(at("etc")).unwrap().modified().unwrap(), before);
+}
+
+/// Packs `changes` and reads the layer back into `writer`.
+fn through_a_tar(changes: &Changes, mut writer: Writer) -> Changes {
+    let options = PackOptions { compression: Compression::None, jobs: 1, clamp_mtime: None };
+    let mut layer = Vec::new();
+    pack(changes, &options, &mut layer).unwrap();
+    let read = layer::read(&*layer, &mut writer).unwrap();
+    writer.finish().unwrap();
+    read
+}
+
+#[test]
+fn a_layer_goes_from_its_tar_to_the_disk() {
+    if !root_user() {
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let (empty, tree) = (Tree::empty(), everything());
+    let upper = place.path().join("upper");
+    prepare_upper(&upper, &tree, ALL).unwrap();
+    let changes = with_bytes(diff(&empty, &tree));
+    let read = through_a_tar(&changes, Writer::new(&upper, Form::Layer, ALL).unwrap());
+    assert_eq!(scan_upper(&upper, &empty, &[], ALL).unwrap().list, read.list);
+
+    let state = place.path().join("state");
+    prepare_upper(&state, &tree, ALL).unwrap();
+    through_a_tar(&changes, Writer::new(&state, Form::State, ALL).unwrap());
+    let before = index(&state).unwrap();
+    // A second layer that takes some of it away and puts other things there.
+    let mut expected = tree.clone();
+    expected.remove(&path("closed"));
+    expected.remove(&path("bin/su"));
+    expected.insert(&path("dev"), file("new"));
+    expected.insert(&path("two"), linked("new", None));
+    let step = with_bytes(diff(&tree, &expected));
+    let read = through_a_tar(&step, Writer::new(&state, Form::State, ALL).unwrap());
+    let seen = scan_plain(&state, &before, &tree, ALL).unwrap();
+    assert_eq!(tree.apply(&seen).listing().to_string(), tree.apply(&read).listing().to_string());
+}
+
+#[test]
+fn a_whiteout_spares_what_its_own_layer_brought() {
+    if !root_user() {
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let meta = Meta::root_owned(0o755, Timestamp(1));
+    let lower: Tree = ["a/x", "a/y/z", "b"].map(|name| (path(name), file("lower"))).into_iter().collect();
+    prepare_upper(&place.path().join("state"), &lower, ALL).unwrap();
+    let state = place.path().join("state");
+    write_changes(&state, &with_bytes(diff(&Tree::empty(), &lower)), Form::State, ALL).unwrap();
+    let mut writer = Writer::new(&state, Form::State, ALL).unwrap();
+    writer.entry(&path("a/y"), &meta, &Kind::Directory).unwrap();
+    writer.file(&path("a/y/own"), &meta, &mut &b"new"[..]).unwrap();
+    writer.file(&path("b"), &meta, &mut &b"new"[..]).unwrap();
+    writer.opaque(&path("a")).unwrap();
+    writer.whiteout(&path("b")).unwrap();
+    writer.finish().unwrap();
+    let left = scan_upper(&state, &Tree::empty(), &[], ALL).unwrap();
+    let left: Vec<_> = left.list.iter().map(|change| change.path().to_string()).collect();
+    assert_eq!(left, ["a", "a/y", "a/y/own", "b"]);
 }

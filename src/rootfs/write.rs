@@ -1,6 +1,6 @@
 //! Puts layers on the disk.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::{CStr, CString, OsStr};
 use std::io::{self, Read};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -15,6 +15,7 @@ use super::error::{At as _, Error};
 use super::remove::remove_at;
 use super::upper::set_attribute;
 use super::walk;
+use crate::layer;
 use crate::path::RelPath;
 use crate::tree::{Bytes, Change, Changes, Entry, Kind, LinkGroup, Meta};
 
@@ -41,7 +42,9 @@ pub struct Writer {
     last: Option<(RelPath, OwnedFd)>,
     /// Directories and the times that they get when nothing is put into them any more.
     times: BTreeMap<RelPath, Timestamps>,
-    skipped: Vec<RelPath>,
+    skipped: BTreeSet<RelPath>,
+    /// What the layer itself has put into a state: whiteouts do not take it away, wherever they stand.
+    own: BTreeSet<RelPath>,
 }
 
 impl Writer {
@@ -58,7 +61,8 @@ impl Writer {
             disk,
             last: None,
             times: BTreeMap::new(),
-            skipped: Vec::new(),
+            skipped: BTreeSet::new(),
+            own: BTreeSet::new(),
         })
     }
 
@@ -67,6 +71,7 @@ impl Writer {
     /// # Errors
     /// If it cannot be written or its content not be read.
     pub fn file(&mut self, path: &RelPath, meta: &Meta, content: &mut dyn Read) -> Result<(), Error> {
+        self.note(path);
         let root = self.root.clone();
         let (disk, (parent, name)) = (self.disk, self.place(path)?);
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -88,8 +93,9 @@ impl Writer {
     /// # Panics
     /// If `kind` is a regular file, whose content is not at hand.
     pub fn entry(&mut self, path: &RelPath, meta: &Meta, kind: &Kind) -> Result<(), Error> {
+        self.note(path);
         if self.disk.cannot_hold(kind) {
-            self.skipped.push(path.clone());
+            self.skipped.insert(path.clone());
             return Ok(());
         }
         if matches!(kind, Kind::Directory) {
@@ -145,6 +151,11 @@ impl Writer {
     /// # Errors
     /// If there is no such file, or the name cannot be made.
     pub fn link(&mut self, path: &RelPath, target: &RelPath) -> Result<(), Error> {
+        self.note(path);
+        if self.skipped.contains(target) {
+            self.skipped.insert(path.clone());
+            return Ok(());
+        }
         let root = self.root.clone();
         let (from, old) = self.place(target)?;
         // The cached handle is about to move on to the other parent.
@@ -157,63 +168,83 @@ impl Writer {
         link().at("link", &root, path)
     }
 
-    /// Hides the path of lower layers.
+    fn note(&mut self, path: &RelPath) {
+        if self.form == Form::State {
+            self.own.insert(path.clone());
+        }
+    }
+
+    /// Hides the path of lower layers, and what they have below it; what this layer itself puts there stays.
     ///
     /// # Errors
     /// If that cannot be marked, or done.
     pub fn whiteout(&mut self, path: &RelPath) -> Result<(), Error> {
-        let (root, form, disk) = (self.root.clone(), self.form, self.disk);
+        let (root, disk) = (self.root.clone(), self.disk);
+        if self.form == Form::State {
+            self.last = None;
+            return self.remove_foreign(path).at("hide", &root, path);
+        }
         let (parent, name) = self.place(path)?;
         let hide = || -> io::Result<()> {
-            match form {
-                Form::State => remove_at(parent, OsStr::from_bytes(name.to_bytes())),
-                Form::Layer => {
-                    let made =
-                        rustix::fs::mknodat(parent, &*name, FileType::CharacterDevice, Mode::empty(), 0);
-                    match made {
-                        // What the layer itself put there hides the lower one too; a directory must say so.
-                        Err(Errno::EXIST) => {
-                            let found = rustix::fs::statat(parent, &*name, AtFlags::SYMLINK_NOFOLLOW)?;
-                            match FileType::from_raw_mode(found.st_mode) {
-                                FileType::Directory => mark_opaque(parent, &name, disk),
-                                _ => Ok(()),
-                            }
-                        }
-                        result => Ok(result?),
+            match rustix::fs::mknodat(parent, &*name, FileType::CharacterDevice, Mode::empty(), 0) {
+                // What the layer itself put there hides the lower one too; a directory must say so.
+                Err(Errno::EXIST) => {
+                    let found = rustix::fs::statat(parent, &*name, AtFlags::SYMLINK_NOFOLLOW)?;
+                    match FileType::from_raw_mode(found.st_mode) {
+                        FileType::Directory => mark_opaque(parent, &name, disk),
+                        _ => Ok(()),
                     }
                 }
+                result => Ok(result?),
             }
         };
         hide().at("hide", &root, path)
     }
 
-    /// Hides what lower layers have below the path. In [`Form::State`] it must come before what the layer
-    /// itself puts there.
+    /// Hides what lower layers have below the path; what this layer itself puts there stays.
     ///
     /// # Errors
     /// If that cannot be marked, or done.
     pub fn opaque(&mut self, path: &RelPath) -> Result<(), Error> {
         let (root, form, disk) = (self.root.clone(), self.form, self.disk);
-        if path.is_root() && form == Form::Layer {
-            // The root of a stack's layer cannot be marked by a name; its own handle does.
-            return mark_opaque(self.handle.as_fd(), c".", disk).at("mark", &root, path);
-        }
+        // The directory itself is made if need be, as the directory of anything in it would be.
         let handle = self.open_parent(&path.child("x")).at("open", &root, path)?;
-        let hide = || -> io::Result<()> {
-            match form {
-                Form::Layer => mark_opaque(handle.as_fd(), c".", disk),
-                Form::State => {
-                    for entry in rustix::fs::Dir::read_from(&handle)? {
-                        let name = entry?.file_name().to_owned();
-                        if !matches!(name.as_bytes(), b"." | b"..") {
-                            remove_at(handle.as_fd(), OsStr::from_bytes(name.as_bytes()))?;
-                        }
-                    }
-                    Ok(())
-                }
-            }
+        self.last = None;
+        match form {
+            Form::Layer => mark_opaque(handle.as_fd(), c".", disk),
+            Form::State => self.remove_foreign_below(&handle, path),
+        }
+        .at("hide", &root, path)
+    }
+
+    /// Removes what stands at `path`, but for what this layer put there or below.
+    fn remove_foreign(&self, path: &RelPath) -> io::Result<()> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+        let opened = rustix::fs::openat2(&self.handle, parent.as_path(), DIRECTORY, Mode::empty(), CONFINED);
+        let parent = match opened {
+            // Nothing is there.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
+            result => result?,
         };
-        hide().at("hide", &root, path)
+        if self.own.range::<RelPath, _>(path..).next().is_none_or(|own| !own.starts_with(path)) {
+            return remove_at(parent.as_fd(), OsStr::from_bytes(name));
+        }
+        let name = CString::new(name)?;
+        match rustix::fs::openat(&parent, &*name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty()) {
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(()),
+            result => self.remove_foreign_below(&result?, path),
+        }
+    }
+
+    fn remove_foreign_below(&self, directory: &OwnedFd, path: &RelPath) -> io::Result<()> {
+        for entry in rustix::fs::Dir::read_from(directory)? {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if !matches!(name, b"." | b"..") {
+                self.remove_foreign(&path.child(name))?;
+            }
+        }
+        Ok(())
     }
 
     /// Gives directories their times; returns the entries that the disk cannot hold.
@@ -231,7 +262,7 @@ impl Writer {
                 Err(error) => return Err(error).at("set the time of", &self.root, path),
             }
         }
-        Ok(self.skipped)
+        Ok(self.skipped.into_iter().collect())
     }
 
     /// Returns the directory of `path`, made if need be, and the name in it.
@@ -338,6 +369,20 @@ pub(super) fn proc_path(at: BorrowedFd<'_>, name: &CStr) -> CString {
     CString::new(path).expect("a name that was a C string has no zero byte")
 }
 
+/// A layer that is being read can go to the disk in the same pass.
+impl layer::Sink for Writer {
+    fn take(&mut self, path: &RelPath, item: layer::Item<'_>) -> io::Result<()> {
+        match item {
+            layer::Item::Entry { meta, kind } => self.entry(path, meta, kind),
+            layer::Item::File { meta, content, .. } => self.file(path, meta, content),
+            layer::Item::Link { target } => self.link(path, target),
+            layer::Item::Whiteout => self.whiteout(path),
+            layer::Item::Opaque => self.opaque(path),
+        }
+        .map_err(io::Error::other)
+    }
+}
+
 /// Writes `changes` whose origins hold the bytes, as one layer; returns the entries that the disk cannot
 /// hold.
 ///
@@ -345,14 +390,6 @@ pub(super) fn proc_path(at: BorrowedFd<'_>, name: &CStr) -> CString {
 /// If something cannot be written, or bytes cannot be read.
 pub fn write_changes(root: &Path, changes: &Changes, form: Form, disk: Disk) -> Result<Vec<RelPath>, Error> {
     let mut writer = Writer::new(root, form, disk)?;
-    // What is hidden goes first: in a state it would take away what the layer puts there.
-    for change in &changes.list {
-        match change {
-            Change::Whiteout { path } if form == Form::State => writer.whiteout(path)?,
-            Change::Opaque { path } if form == Form::State => writer.opaque(path)?,
-            Change::Whiteout { .. } | Change::Opaque { .. } | Change::Upsert { .. } => {}
-        }
-    }
     let mut linked: HashMap<LinkGroup, RelPath> = HashMap::new();
     for change in &changes.list {
         match change {
@@ -366,9 +403,8 @@ pub fn write_changes(root: &Path, changes: &Changes, form: Form, disk: Disk) -> 
                 },
                 kind => writer.entry(path, &entry.meta, kind)?,
             },
-            Change::Whiteout { path } if form == Form::Layer => writer.whiteout(path)?,
-            Change::Opaque { path } if form == Form::Layer => writer.opaque(path)?,
-            Change::Whiteout { .. } | Change::Opaque { .. } => {}
+            Change::Whiteout { path } => writer.whiteout(path)?,
+            Change::Opaque { path } => writer.opaque(path)?,
         }
     }
     writer.finish()

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::rootfs::{Disk, Marks};
+
 /// How a step is walled in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Rung {
@@ -84,8 +86,21 @@ pub struct Isolation {
     pub rung: Rung,
     /// How roots are made.
     pub overlay: Overlay,
+    /// Whether device nodes can be made.
+    pub devices: bool,
     /// Why it is not a stronger one, if that is worth telling.
     pub reason: Option<String>,
+}
+
+impl Isolation {
+    /// Returns what directories can hold here.
+    pub const fn disk(&self) -> Disk {
+        Disk {
+            owners: !matches!(self.rung, Rung::SingleId),
+            devices: self.devices,
+            marks: if matches!(self.overlay, Overlay::User) { Marks::User } else { Marks::Trusted },
+        }
+    }
 }
 
 impl fmt::Display for Isolation {

@@ -149,14 +149,17 @@ pub fn run(
         .stderr(Stdio::piped())
         .spawn()
         .map_err(start)?;
-    let told = match wire::send_spec(&mut control, spec) {
-        Ok(()) => pump(&mut child, &mut control, output, cancel),
-        Err(error) => Err(error.into()),
-    };
+    // A child that failed before it had read everything says why.
+    let sent = wire::send_spec(&mut control, spec);
+    let told = pump(&mut child, &mut control, output, cancel);
     // The child ends when its lifeline does, and everything of the step with it.
     drop(control);
     child.wait()?;
-    told?.conclude(spec, cancel)
+    let told = told?;
+    if told.failure.is_none() {
+        sent?;
+    }
+    told.conclude(spec, cancel)
 }
 
 /// What the child told.

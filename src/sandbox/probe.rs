@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::mount::{MountAttrFlags, MountPropagationFlags, mount_change};
 use rustix::process::{WaitOptions, waitpid};
 use rustix::thread::UnshareFlags;
@@ -20,7 +20,9 @@ pub(super) fn namespaces() -> bool {
         let all = UnshareFlags::NEWNS | UnshareFlags::NEWPID | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
         sys::unshare(all)?;
         mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
-        mount::new("tmpfs", &[], MountAttrFlags::empty()).map(drop)
+        let memory = mount::new("tmpfs", &[], MountAttrFlags::empty())?;
+        // Security modules may let mounts be made but not be attached.
+        mount::attach(memory, rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?)
     })
 }
 
@@ -46,7 +48,7 @@ pub fn probe(ground: Ground, store: &Path) -> io::Result<Isolation> {
     } else {
         Overlay::Absent
     };
-    Ok(Isolation { rung, overlay, reason })
+    Ok(Isolation { rung, overlay, devices: devices_work(store)?, reason })
 }
 
 /// Mounts an overlay and does in it what steps do: rewrites a file, and replaces a directory.
@@ -73,6 +75,14 @@ fn overlay_works(store: &Path, userxattr: bool) -> io::Result<bool> {
         std::fs::remove_dir(empty.join("sub"))?;
         std::fs::create_dir(empty.join("sub"))
     }))
+}
+
+/// Makes a device as images have them.
+fn devices_work(store: &Path) -> io::Result<bool> {
+    let place = tempfile::Builder::new().prefix(".probe-").tempdir_in(store)?;
+    let null = rustix::fs::makedev(1, 3);
+    let path = place.path().join("null");
+    Ok(rustix::fs::mknodat(CWD, &path, FileType::CharacterDevice, Mode::RUSR, null).is_ok())
 }
 
 /// Tries something in a forked process and tells whether it worked.

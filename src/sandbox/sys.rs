@@ -218,3 +218,45 @@ fn seccomp_set_filter(program: &[libc::sock_filter], flags: libc::c_ulong) -> io
         unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
     check_long(result).map(|fd| fd as c_int)
 }
+
+/// A call on which a program asks.
+pub(super) struct Asked {
+    /// Names the asking.
+    pub(super) id: u64,
+    /// Who calls, as the asked process sees it.
+    pub(super) pid: u32,
+    /// The call's number.
+    pub(super) call: libc::c_long,
+    /// Its arguments.
+    pub(super) arguments: [u64; 6],
+}
+
+/// Receives the next call on which a program asks; `None` if the caller is gone.
+pub(super) fn receive_asked(listener: BorrowedFd<'_>) -> io::Result<Option<Asked>> {
+    // SAFETY: the structure is plain data, zeroed as the call wants it, and outlives the call.
+    let asked = unsafe {
+        let mut asked: libc::seccomp_notif = std::mem::zeroed();
+        let result = libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV as _, &raw mut asked);
+        check(result).map(|_| asked)
+    };
+    match asked {
+        Ok(libc::seccomp_notif { id, pid, data, .. }) => {
+            Ok(Some(Asked { id, pid, call: data.nr.into(), arguments: data.args }))
+        }
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EINTR)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Answers: the call has succeeded, or fails with EPERM. A caller that is gone needs none.
+pub(super) fn answer_asked(listener: BorrowedFd<'_>, id: u64, succeeded: bool) -> io::Result<()> {
+    let error = if succeeded { 0 } else { -libc::EPERM };
+    let answer = libc::seccomp_notif_resp { id, val: 0, error, flags: 0 };
+    // SAFETY: the structure outlives the call, which only reads it.
+    let result =
+        unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND as _, &raw const answer) };
+    match check(result) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        result => result.map(drop),
+    }
+}

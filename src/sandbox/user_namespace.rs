@@ -117,6 +117,7 @@ enum Maps {
 fn enter(ranges: Option<&Ranges>) -> Result<Maps, Error> {
     let system = |doing| move |source: io::Error| Error::System { doing, source };
     let (uid, gid) = (geteuid(), getegid());
+    let guardian = rustix::process::getpid();
     let (mut inside, mut outside) = UnixStream::pair().map_err(system("make a socket"))?;
     // Blocked before the fork, so that none is lost; the child unblocks them.
     let signals = sys::signal_descriptor(&GUARDED).map_err(system("wait for signals"))?;
@@ -135,6 +136,10 @@ fn enter(ranges: Option<&Ranges>) -> Result<Maps, Error> {
                 _ => return Err(Error::Unshare(io::Error::other("the guardian ended"))),
             };
             become_root().map_err(system("become root of the user namespace"))?;
+            if rustix::process::getppid() != Some(guardian) {
+                // It ended before this process could ask to be told.
+                sys::exit_now(1);
+            }
             return Ok(maps);
         }
     };

@@ -6,4 +6,5 @@ mod support;
 mod archive;
 mod pull;
 mod pull_faults;
+mod rootfs;
 mod sandbox;

@@ -2,23 +2,27 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags};
-use rustix::process::{Gid, Uid};
+use rustix::fs::OFlags;
+use rustix::process::{Gid, Signal, Uid, set_parent_process_death_signal};
 
 use super::{Doing as _, resolve};
 use crate::path::RelPath;
 use crate::sandbox::capability;
 use crate::sandbox::identity::{self, Identity};
+use crate::sandbox::isolation::Rung;
 use crate::sandbox::seccomp;
 use crate::sandbox::spec::Spec;
 use crate::sandbox::sys;
 use crate::sandbox::wire::Failure;
 
-/// All that can be decided before the command's process exists. Made inside the root.
+/// All that can be decided before the command's process exists.
 pub(super) struct Prepared<'a> {
     spec: &'a Spec,
+    root: BorrowedFd<'a>,
     identity: Identity,
     argv: Vec<CString>,
     env: Vec<CString>,
@@ -28,9 +32,12 @@ pub(super) struct Prepared<'a> {
 
 impl<'a> Prepared<'a> {
     /// Looks the user up and turns texts into what exec takes.
-    pub(super) fn new(spec: &'a Spec) -> Result<Self, Failure> {
-        let identity = identity::resolve(&spec.user, &read("etc/passwd")?, &read("etc/group")?)
+    pub(super) fn new(spec: &'a Spec, root: BorrowedFd<'a>) -> Result<Self, Failure> {
+        let identity = identity::resolve(&spec.user, &read(root, "etc/passwd")?, &read(root, "etc/group")?)
             .map_err(Failure::User)?;
+        if spec.rung == Rung::SingleId && (identity.uid, identity.gid) != (0, 0) {
+            return Err(Failure::Unmapped { uid: identity.uid, gid: identity.gid });
+        }
         let text = |text: String| CString::new(text).doing(|| "pass a text with a zero byte to the command");
         let argv = spec.argv.iter().cloned().map(text).collect::<Result<_, _>>()?;
         let mut env = spec.env.clone();
@@ -40,21 +47,52 @@ impl<'a> Prepared<'a> {
         let program = spec.argv.first().map_or("", String::as_str);
         let candidates = candidates(program, &env).into_iter().map(text).collect::<Result<_, _>>()?;
         let env = env.into_iter().map(text).collect::<Result<_, _>>()?;
-        let filter = spec.seccomp.then(seccomp::default_program);
-        Ok(Self { spec, identity, argv, env, candidates, filter })
+        let filter = (spec.seccomp && spec.rung.has_namespaces()).then(seccomp::default_program);
+        Ok(Self { spec, root, identity, argv, env, candidates, filter })
     }
 
     /// Becomes the command; returns only why not.
-    pub(super) fn execute(&self) -> Failure {
-        match self.become_user() {
+    ///
+    /// With a single id, the descriptor on which the command asks goes to `init` first.
+    pub(super) fn execute(&self, init: UnixStream) -> Failure {
+        let ready = self.change_root().and_then(|()| self.watch_owners(init));
+        match ready.and_then(|()| self.become_user()) {
             Ok(()) => self.exec(),
             Err(failure) => failure,
         }
     }
 
+    /// On the chroot rung only the command leaves the machine's root.
+    fn change_root(&self) -> Result<(), Failure> {
+        let change = || -> io::Result<()> {
+            set_parent_process_death_signal(Some(Signal::KILL))?;
+            rustix::process::fchdir(self.root)?;
+            rustix::process::chroot(".")?;
+            Ok(rustix::process::chdir("/")?)
+        };
+        if self.spec.rung.has_namespaces() { Ok(()) } else { change().doing(|| "change the root") }
+    }
+
+    fn watch_owners(&self, init: UnixStream) -> Result<(), Failure> {
+        use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+        if self.spec.rung != Rung::SingleId {
+            return Ok(());
+        }
+        let listener = sys::load_asking_filter(&seccomp::ownership_program())
+            .doing(|| "watch calls that change owners (Linux 5.5 can)")?;
+        let descriptors = [listener.as_fd()];
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+        sendmsg(&init, &[io::IoSlice::new(b"!")], &mut ancillary, SendFlags::empty())
+            .map(drop)
+            .doing(|| "hand the watch to the step's first process")
+    }
+
     fn become_user(&self) -> Result<(), Failure> {
         sys::reset_signals();
-        let directory = self.spec.working_dir.as_path();
+        let directory = Path::new("/").join(self.spec.working_dir.as_path());
+        let directory = directory.as_path();
         // As root first: the user may not be allowed to pass a parent. But then the directory may be one
         // that only the user can enter, on a network file system.
         let entered = rustix::process::chdir(directory);
@@ -65,8 +103,19 @@ impl<'a> Prepared<'a> {
         let Identity { uid, gid, groups, .. } = &self.identity;
         let (uid, gid) = (Uid::from_raw(*uid), Gid::from_raw(*gid));
         let groups: Vec<_> = groups.iter().copied().map(Gid::from_raw).collect();
-        capability::limit_bounding_set().doing(|| "limit capabilities")?;
-        rustix::thread::set_thread_groups(&groups).doing(|| "set supplementary groups")?;
+        // A container that was given fewer rights than Docker's may lack the one to give up others.
+        let frugal = self.spec.rung == Rung::Chroot && uid.is_root() && gid.is_root();
+        let limited = capability::limit_bounding_set();
+        if !frugal {
+            limited.doing(|| "limit capabilities")?;
+        }
+        // With a single id the kernel allows no call, and there is only one list.
+        if self.spec.rung != Rung::SingleId {
+            let set = rustix::thread::set_thread_groups(&groups);
+            if !frugal {
+                set.doing(|| "set supplementary groups")?;
+            }
+        }
         rustix::thread::set_thread_res_gid(gid, gid, gid).doing(|| format!("become group {gid}"))?;
         if uid.is_root() {
             capability::drop_others().doing(|| "drop capabilities")?;
@@ -112,14 +161,11 @@ fn candidates(program: &str, env: &[String]) -> Vec<String> {
 }
 
 /// Reads a file of the root; one that is not there is empty.
-fn read(path: &str) -> Result<Vec<u8>, Failure> {
+fn read(root: BorrowedFd<'_>, path: &str) -> Result<Vec<u8>, Failure> {
     let doing = || format!("read /{path}");
-    let root =
-        rustix::fs::openat(CWD, "/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .doing(doing)?;
     // Not blocking, should it be a pipe.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK;
-    let file = match resolve::open_with(root.as_fd(), &RelPath::clean(path), flags) {
+    let file = match resolve::open_with(root, &RelPath::clean(path), flags) {
         Ok(file) => file,
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => {
             return Ok(Vec::new());

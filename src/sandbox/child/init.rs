@@ -2,37 +2,58 @@
 //! builder.
 
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{DumpableBehavior, Pid, WaitOptions, WaitStatus, set_dumpable_behavior, wait};
 
 use super::{Doing as _, command};
+use crate::sandbox::isolation::Rung;
+use crate::sandbox::seccomp::Watcher;
 use crate::sandbox::spec::Spec;
 use crate::sandbox::sys::{self, Fork};
 use crate::sandbox::wire::{self, Exit, Failure, Message};
 
-/// Starts the command in the root of this process and stays until it has ended. The caller then ends too,
-/// and with it everything that the command left behind.
-pub(super) fn run(spec: &Spec, control: &UnixStream) -> Result<(), Failure> {
+/// Starts the command in `root` and stays until it has ended; `None` if the builder is gone before. In a
+/// namespace of its own the caller then ends too, and with it everything that the command left behind.
+pub(super) fn run(spec: &Spec, control: &UnixStream, root: BorrowedFd<'_>) -> Result<Option<Exit>, Failure> {
     // The command must not look into this process, which is the builder's program.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).doing(|| "hide the step's first process")?;
     let children = sys::signal_descriptor(&[libc::SIGCHLD]).doing(|| "wait for signals")?;
-    let prepared = command::Prepared::new(spec)?;
+    let prepared = command::Prepared::new(spec, root)?;
+    let (ours, theirs) = UnixStream::pair().doing(|| "make a socket")?;
     match sys::fork().doing(|| "start the command's process")? {
         Fork::Child => {
-            let failure = prepared.execute();
+            drop(ours);
+            let failure = prepared.execute(theirs);
             let _ = wire::send(control, &Message::Failed(failure));
             sys::exit_now(1)
         }
         Fork::Parent(command) => {
+            drop(theirs);
             // Only the command holds its output now, so that its end is seen.
             close_output().doing(|| "let go of the command's output")?;
-            let exit = watch(command, &children, control).doing(|| "wait for the command")?;
-            wire::send(control, &Message::Exited(exit)).doing(|| "report the command's end")
+            let watcher = if spec.rung == Rung::SingleId { receive_watcher(&ours) } else { Ok(None) };
+            let mut watcher = watcher.doing(|| "watch calls that change owners")?;
+            watch(command, &children, control, &mut watcher).doing(|| "wait for the command")
         }
     }
+}
+
+/// Receives the descriptor on which the command asks; `None` if its process failed before it had one.
+fn receive_watcher(from: &UnixStream) -> io::Result<Option<Watcher>> {
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    let mut buffers = [io::IoSliceMut::new(&mut byte)];
+    recvmsg(from, &mut buffers, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    let descriptors = ancillary.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
+        _ => None,
+    });
+    Ok(descriptors.flatten().next().map(Watcher::new))
 }
 
 fn close_output() -> io::Result<()> {
@@ -42,20 +63,38 @@ fn close_output() -> io::Result<()> {
 }
 
 /// Reaps until the command is among the dead.
-fn watch(command: Pid, children: &OwnedFd, control: &UnixStream) -> io::Result<Exit> {
+fn watch(
+    command: Pid,
+    children: &OwnedFd,
+    control: &UnixStream,
+    watcher: &mut Option<Watcher>,
+) -> io::Result<Option<Exit>> {
     loop {
-        let mut descriptors = [PollFd::new(children, PollFlags::IN), PollFd::new(control, PollFlags::RDHUP)];
+        let mut descriptors =
+            vec![PollFd::new(children, PollFlags::IN), PollFd::new(control, PollFlags::RDHUP)];
+        let asking = watcher.as_ref().map(Watcher::descriptor);
+        descriptors.extend(asking.map(|asking| PollFd::from_borrowed_fd(asking, PollFlags::IN)));
         match poll(&mut descriptors, None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
         let lifeline = descriptors[1].revents();
         if lifeline.intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR) {
-            sys::exit_now(1);
+            return Ok(None);
+        }
+        let asked = descriptors.get(2).map_or(PollFlags::empty(), PollFd::revents);
+        drop(descriptors);
+        if let Some(asking) = watcher.as_ref().filter(|_| asked.contains(PollFlags::IN)) {
+            if let Some(refused) = asking.answer()? {
+                wire::send(control, &Message::Refused(refused))?;
+            }
+        } else if asked.contains(PollFlags::HUP) {
+            // Nobody is left who could ask.
+            *watcher = None;
         }
         while sys::next_signal(children.as_fd())?.is_some() {}
         if let Some(exit) = reap(command)? {
-            return Ok(exit);
+            return Ok(Some(exit));
         }
     }
 }

@@ -9,6 +9,7 @@
 //! process 1 the kernel kills all others of its namespace. On the chroot rung there is no such namespace:
 //! the stage is the reaper of all descendants and kills them itself (`chroot`).
 
+mod chroot;
 mod command;
 mod devices;
 mod init;
@@ -77,6 +78,9 @@ fn stage(control: &UnixStream) -> Result<(), Failure> {
     // A session of its own: no terminal, and no signal that its keys send.
     rustix::process::setsid().doing(|| "start a session")?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
+    if !spec.rung.has_namespaces() {
+        return chroot::run(&spec, control);
+    }
     let mut namespaces =
         UnshareFlags::NEWNS | UnshareFlags::NEWPID | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
     if spec.network == Network::None {
@@ -96,12 +100,16 @@ fn init_main(control: &UnixStream, spec: &Spec) -> ! {
     let result = die_with_parent(control)
         .doing(|| "tie the step to its builder")
         .and_then(|()| root::enter(spec, control))
-        .and_then(|()| init::run(spec, control));
-    if let Err(failure) = result {
-        let _ = wire::send(control, &Message::Failed(failure));
-        sys::exit_now(1);
-    }
-    sys::exit_now(0)
+        .and_then(|()| open_root().doing(|| "open the root"))
+        .and_then(|root| init::run(spec, control, root.as_fd()));
+    let message = match result {
+        Ok(Some(exit)) => Message::Exited(exit),
+        // The builder is gone.
+        Ok(None) => sys::exit_now(1),
+        Err(failure) => Message::Failed(failure),
+    };
+    let told = wire::send(control, &message);
+    sys::exit_now(i32::from(told.is_err()))
 }
 
 /// Asks for SIGKILL when the parent ends, and makes sure that it had not ended before the asking.
@@ -114,6 +122,10 @@ fn die_with_parent(control: &UnixStream) -> io::Result<()> {
         sys::exit_now(1);
     }
     Ok(())
+}
+
+fn open_root() -> io::Result<OwnedFd> {
+    Ok(rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 fn open_null() -> io::Result<OwnedFd> {

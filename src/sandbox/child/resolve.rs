@@ -91,7 +91,7 @@ fn make(parent: BorrowedFd<'_>, name: &[u8], kind: Kind) -> io::Result<bool> {
 }
 
 /// Returns `path` with every symbolic link on it replaced, as far as it exists.
-fn follow(root: BorrowedFd<'_>, path: &RelPath) -> io::Result<RelPath> {
+pub(super) fn follow(root: BorrowedFd<'_>, path: &RelPath) -> io::Result<RelPath> {
     const MOST_LINKS: usize = 40;
     let mut links = 0;
     let mut at = RelPath::root();

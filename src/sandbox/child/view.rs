@@ -38,7 +38,7 @@ fn bind_path(path: &Path) -> Result<OwnedFd, Failure> {
 }
 
 fn overlay(lower: &[std::path::PathBuf], upper: Option<&Upper>, userxattr: bool) -> io::Result<OwnedFd> {
-    match overlay_by_context(lower, upper, userxattr, true) {
+    match overlay_by_context(lower, upper, userxattr) {
         // A kernel before 5.10 has no `volatile`, one before 6.8 no `lowerdir+`.
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => overlay_by_data(lower, upper, userxattr),
         result => result,
@@ -49,7 +49,6 @@ fn overlay_by_context(
     lower: &[std::path::PathBuf],
     upper: Option<&Upper>,
     userxattr: bool,
-    volatile: bool,
 ) -> io::Result<OwnedFd> {
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(&context, "source", "overlay")?;
@@ -59,11 +58,9 @@ fn overlay_by_context(
     if let Some(Upper { upper, work }) = upper {
         fsconfig_set_string(&context, "upperdir", upper.as_path())?;
         fsconfig_set_string(&context, "workdir", work.as_path())?;
-        if volatile {
-            // The upper directory is disposable until its step is done: no sync of the command need wait
-            // for a disk.
-            fsconfig_set_flag(&context, "volatile")?;
-        }
+        // The upper directory is disposable until its step is done: no sync of the command need wait for a
+        // disk.
+        fsconfig_set_flag(&context, "volatile")?;
     }
     // Whatever the kernel's defaults are: the upper directory must say by itself what changed.
     for (option, value) in SELF_CONTAINED {
