@@ -130,7 +130,7 @@ fn gather(
             Ok(())
         });
     }
-    let mut picker = Picker { wanted: with_links(paths, &changes), destination: destination.to_owned() };
+    let mut picker = Picker { wanted: Some(with_links(paths, &changes)), destination: destination.to_owned() };
     read_blob(holder, workshop, &mut picker)?;
     Ok(())
 }
@@ -150,36 +150,51 @@ fn with_links(mut paths: BTreeSet<RelPath>, changes: &Changes) -> BTreeSet<RelPa
     paths
 }
 
-/// Writes wanted files of a layer below a directory as they come by.
-struct Picker {
-    wanted: BTreeSet<RelPath>,
-    destination: PathBuf,
+/// Writes the files of a layer or an archive below a directory as they come by; nothing but files.
+pub(super) struct Picker {
+    /// Which files; all of them for `None`.
+    pub(super) wanted: Option<BTreeSet<RelPath>>,
+    pub(super) destination: PathBuf,
 }
 
 impl Sink for Picker {
     fn take(&mut self, path: &RelPath, item: Item<'_>) -> io::Result<()> {
-        if !self.wanted.contains(path) {
+        if self.wanted.as_ref().is_some_and(|wanted| !wanted.contains(path)) {
             return Ok(());
         }
         match item {
             Item::File { content, .. } => self.write(path, content),
-            Item::Link { target } => fs_err::hard_link(self.place(target), self.place(path)),
+            Item::Link { target } => {
+                let place = self.vacant(path)?;
+                fs_err::hard_link(self.destination.join(target.as_path()), place)
+            }
             Item::Entry { .. } | Item::Whiteout | Item::Opaque => Ok(()),
         }
     }
 }
 
 impl Picker {
-    fn place(&self, path: &RelPath) -> PathBuf {
-        self.destination.join(path.as_path())
+    fn write(&self, path: &RelPath, content: &mut dyn Read) -> io::Result<()> {
+        io::copy(content, &mut fs_err::File::create(self.vacant(path)?)?).map(drop)
     }
 
-    fn write(&self, path: &RelPath, content: &mut dyn Read) -> io::Result<()> {
-        let place = self.place(path);
-        if let Some(parent) = place.parent() {
-            fs_err::create_dir_all(parent)?;
+    /// Makes room for a file: of two members of one name the later counts, and what is a file here may have been
+    /// a directory before.
+    fn vacant(&self, path: &RelPath) -> io::Result<PathBuf> {
+        for parent in path.ancestors() {
+            let place = self.destination.join(parent.as_path());
+            if place.symlink_metadata().is_ok_and(|metadata| !metadata.is_dir()) {
+                fs_err::remove_file(&place)?;
+            }
         }
-        io::copy(content, &mut fs_err::File::create(place)?).map(drop)
+        let place = self.destination.join(path.as_path());
+        fs_err::create_dir_all(self.destination.join(path.parent().unwrap_or_default().as_path()))?;
+        match place.symlink_metadata() {
+            Ok(metadata) if metadata.is_dir() => fs_err::remove_dir_all(&place)?,
+            Ok(_) => fs_err::remove_file(&place)?,
+            Err(_) => {}
+        }
+        Ok(place)
     }
 }
 

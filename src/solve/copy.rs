@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::error::Cause;
+use super::extract::{self, Part};
 use super::inputs::choose_of_step;
 use super::key::Definition;
 use super::schedule::Inputs;
@@ -67,22 +68,36 @@ pub(super) fn copy(
         link: copy.link,
         now: workshop.now,
     };
-    let mut sources = Vec::new();
-    for (source, chosen) in copy.sources.iter().zip(&chosen) {
-        sources.push(match (source, chosen) {
-            (Source::Path { path, .. }, Some((chosen, bytes))) => place::Source::Selected {
-                pattern: path,
-                tree: &chosen.tree,
-                selection: &chosen.selection,
-                bytes: bytes.clone(),
-            },
-            (Source::Inline { name, content }, _) => place::Source::Inline { name, content: content.clone() },
-            (Source::Path { .. }, None) => unreachable!("every path was chosen"),
+    let mut parts = Vec::new();
+    for chosen in &chosen {
+        parts.push(match chosen {
+            Some((chosen, bytes)) if copy.extract => extract::split(chosen, bytes, workshop)?,
+            Some((chosen, _)) => vec![Part::Plain(chosen.selection.clone())],
+            None => Vec::new(),
         });
+    }
+    let mut sources = Vec::new();
+    for ((source, chosen), parts) in copy.sources.iter().zip(&chosen).zip(&parts) {
+        match (source, chosen) {
+            (Source::Path { path, .. }, Some((chosen, bytes))) => sources.extend(parts.iter().map(|part| match part {
+                Part::Plain(selection) => {
+                    place::Source::Selected { pattern: path, tree: &chosen.tree, selection, bytes: bytes.clone() }
+                }
+                Part::Archive { members, bytes, .. } => place::Source::Archive { members, bytes: bytes.clone() },
+            })),
+            (Source::Inline { name, content }, _) => {
+                sources.push(place::Source::Inline { name, content: content.clone() });
+            }
+            (Source::Path { .. }, None) => unreachable!("every path was chosen"),
+        }
     }
     let placed = place::place(&view, &sources, &options)?;
     warnings.extend(placed.warnings);
     tell(workshop, span, &warnings);
+    scratches.extend(parts.into_iter().flatten().filter_map(|part| match part {
+        Part::Archive { scratch, .. } => Some(scratch),
+        Part::Plain(_) => None,
+    }));
     Ok(Snapshot::made(inputs.parent.clone(), placed.changes, workshop.now).keeping(scratches))
 }
 

@@ -11,6 +11,7 @@ mod bytes;
 mod copy;
 mod demand;
 mod error;
+mod extract;
 mod files;
 mod inputs;
 mod key;

@@ -15,7 +15,7 @@ use crate::graph::{Input, Mount, MountKind, Network, Run};
 use crate::layer::{Compression, PackOptions};
 use crate::path::RelPath;
 use crate::place::Role;
-use crate::rootfs::{self, Disk, Form};
+use crate::rootfs::{self, Form};
 use crate::sandbox::{self, Content, Exit, Launcher, Overlay, Root, Spec, Upper};
 use crate::store::{CacheMount, Scratch};
 use crate::tree::{Changes, Entry, Meta, Origin, Tree, diff};
@@ -62,7 +62,7 @@ impl Job<'_> {
 
     fn on_overlay(&self) -> Result<Made, Cause> {
         let (workshop, parent) = (self.workshop, self.inputs.parent.as_ref());
-        let disk = Disk::of(workshop.isolation);
+        let disk = unpack::disk(workshop.isolation);
         let lower = unpack::directories(parent, workshop)?;
         let tree = tree_of(parent, workshop)?;
         let scratch = workshop.store.scratch()?;
@@ -91,7 +91,7 @@ impl Job<'_> {
         let directory = root.root();
         let step = workshop.store.scratch()?;
         self.execute(Root::Directory(directory.clone()), &directory, &step)?;
-        let changes = rootfs::scan_plain(&directory, &root.index, &tree, Disk::of(workshop.isolation))?;
+        let changes = rootfs::scan_plain(&directory, &root.index, &tree, unpack::disk(workshop.isolation))?;
         // The next step changes the same directory: the bytes are packed now or never.
         let made = Snapshot::made(parent.cloned(), changes, workshop.now);
         let compression = if self.packed { workshop.packing.compression } else { Compression::None };
@@ -232,7 +232,7 @@ impl Mounts<'_> {
         let mut changes = diff(&Tree::empty(), &chosen.tree);
         let bytes = chosen.bytes.clone().expect("files of a context lie in it");
         changes.origins = vec![Origin { bytes, at: RelPath::root(), to: RelPath::root() }];
-        rootfs::write_changes(directory, &changes, Form::State, Disk::of(self.job.workshop.isolation))?;
+        rootfs::write_changes(directory, &changes, Form::State, unpack::disk(self.job.workshop.isolation))?;
         Ok(())
     }
 
@@ -241,7 +241,7 @@ impl Mounts<'_> {
         let mut tree = Tree::empty();
         tree.insert(&RelPath::root(), Entry::directory(meta));
         let changes = diff(&Tree::empty(), &tree);
-        rootfs::write_changes(directory, &changes, Form::State, Disk::of(self.job.workshop.isolation))?;
+        rootfs::write_changes(directory, &changes, Form::State, unpack::disk(self.job.workshop.isolation))?;
         Ok(())
     }
 
@@ -279,7 +279,7 @@ impl Mounts<'_> {
         let mut changes: Changes = diff(&Tree::empty(), &tree);
         let at = chosen.selection.matches.first().map(|found| found.real.clone()).unwrap_or_default();
         changes.origins = vec![Origin { bytes: located.bytes, at, to: RelPath::root() }];
-        rootfs::write_changes(directory, &changes, Form::State, Disk::of(workshop.isolation))?;
+        rootfs::write_changes(directory, &changes, Form::State, unpack::disk(workshop.isolation))?;
         Ok(())
     }
 }

@@ -5,19 +5,17 @@
 //! to the next one on top of it.
 
 use std::collections::BTreeSet;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::error::Cause;
 use super::{Snapshot, Workshop, bytes};
 use crate::digest::Digest;
-use crate::layer::{Discard, Item, Sink, index};
-use crate::path::RelPath;
-use crate::rootfs::{self, Disk, Form, Writer};
+use crate::layer::index;
+use crate::rootfs::{self, Disk, Form, Marks, Writer};
 use crate::sandbox::{Isolation, Overlay, Rung};
 use crate::store::{Scratch, TreeSlot};
-use crate::tree::{Change, Changes, Origin};
+use crate::tree::{Changes, Origin};
 
 /// Returns the name of the directories that hold trees as this isolation sees them: owners, device nodes and
 /// overlayfs's marks differ.
@@ -98,7 +96,7 @@ fn make(snapshot: &Snapshot, workshop: &Workshop<'_>) -> Result<PathBuf, Cause> 
     if let Some(directory) = find(snapshot, workshop)? {
         return Ok(directory);
     }
-    let disk = Disk::of(workshop.isolation);
+    let disk = disk(workshop.isolation);
     let changes = snapshot.known_changes(workshop).filter(|_| snapshot.has_bytes());
     let name = match (&changes, snapshot.packed()) {
         (Some(changes), _) => name_of(&index::encode(changes)),
@@ -113,9 +111,9 @@ fn make(snapshot: &Snapshot, workshop: &Workshop<'_>) -> Result<PathBuf, Cause> 
                     rootfs::write_changes(&slot.path(), &changes, Form::Layer, disk)?;
                 }
                 None => {
-                    let mut sink = Extract(Writer::new(&slot.path(), Form::Layer, disk)?);
-                    let changes = bytes::read_blob(snapshot, workshop, &mut sink)?;
-                    sink.0.finish()?;
+                    let mut writer = Writer::new(&slot.path(), Form::Layer, disk)?;
+                    let changes = bytes::read_blob(snapshot, workshop, &mut writer)?;
+                    writer.finish()?;
                     bytes::keep_changes(snapshot, changes, workshop)?;
                 }
             }
@@ -142,22 +140,6 @@ pub(super) fn keep_upper(
         }
     };
     Ok((name, directory))
-}
-
-/// Writes a layer's items into a directory as they come by.
-struct Extract(Writer);
-
-impl Sink for Extract {
-    fn take(&mut self, path: &RelPath, item: Item<'_>) -> io::Result<()> {
-        match item {
-            Item::Entry { meta, kind } => self.0.entry(path, meta, kind),
-            Item::File { meta, content, .. } => self.0.file(path, meta, content),
-            Item::Link { target } => self.0.link(path, target),
-            Item::Whiteout => self.0.whiteout(path),
-            Item::Opaque => self.0.opaque(path),
-        }
-        .map_err(io::Error::other)
-    }
 }
 
 /// A directory that holds a whole state.
@@ -211,45 +193,35 @@ pub(super) fn write_state(
     workshop: &Workshop<'_>,
 ) -> Result<(), Cause> {
     let stack = snapshot.map(Snapshot::stack).unwrap_or_default();
-    let disk = Disk::of(workshop.isolation);
+    let disk = disk(workshop.isolation);
     bytes::fetch(stack.iter().copied().filter(|snapshot| !snapshot.has_bytes()), workshop)?;
     for snapshot in stack {
-        let changes = snapshot.changes(workshop)?;
         if snapshot.has_bytes() {
-            rootfs::write_changes(root, &changes, Form::State, disk)?;
+            rootfs::write_changes(root, &*snapshot.changes(workshop)?, Form::State, disk)?;
             continue;
         }
-        // What the layer hides goes first: in the stream it may stand behind what the layer itself puts there.
-        let mut hide = Writer::new(root, Form::State, disk)?;
-        for change in &changes.list {
-            match change {
-                Change::Whiteout { path } => hide.whiteout(path)?,
-                Change::Opaque { path } => hide.opaque(path)?,
-                Change::Upsert { .. } => {}
-            }
+        let mut writer = Writer::new(root, Form::State, disk)?;
+        let changes = bytes::read_blob(snapshot, workshop, &mut writer)?;
+        writer.finish()?;
+        if snapshot.known_changes(workshop).is_none() {
+            bytes::keep_changes(snapshot, changes, workshop)?;
         }
-        hide.finish()?;
-        let mut sink = Additions(Extract(Writer::new(root, Form::State, disk)?));
-        bytes::read_blob(snapshot, workshop, &mut sink)?;
-        sink.0.0.finish()?;
     }
     Ok(())
 }
 
-/// Passes on what a layer adds, not what it hides.
-struct Additions(Extract);
-
-impl Sink for Additions {
-    fn take(&mut self, path: &RelPath, item: Item<'_>) -> io::Result<()> {
-        match item {
-            Item::Whiteout | Item::Opaque => Discard.take(path, item),
-            item => self.0.take(path, item),
-        }
-    }
+/// Returns what directories of the store can hold under this isolation.
+pub(super) const fn disk(isolation: &Isolation) -> Disk {
+    let marks = match isolation.overlay {
+        Overlay::User => Marks::User,
+        Overlay::Trusted | Overlay::Absent => Marks::Trusted,
+    };
+    let owners = !matches!(isolation.rung, Rung::SingleId);
+    Disk { owners, devices: !isolation.rung.in_user_namespace(), marks }
 }
 
 /// Returns what directories of the user's can hold: ids that exist only in a user namespace would be of no use there.
 pub(super) const fn user_disk(isolation: &Isolation) -> Disk {
-    let root = matches!(isolation.rung, Rung::Root | Rung::Chroot);
-    Disk { owners: root, devices: root, overlay: isolation.overlay }
+    let root = !isolation.rung.in_user_namespace();
+    Disk { owners: root, devices: root, ..disk(isolation) }
 }
