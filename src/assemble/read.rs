@@ -62,10 +62,17 @@ pub fn parse(digest: Digest, bytes: &[u8]) -> Result<Document, Error> {
         let media_type = kind.media_type.unwrap_or_else(|| format!("schema {}", kind.schema_version));
         return Err(Error::NotAnImage { digest, media_type });
     }
+    // Go programs write their nil lists as null: an image without layers, an index without images.
+    let mut value: serde_json::Value = serde_json::from_slice(bytes).map_err(json("manifest"))?;
+    for list in ["layers", "manifests"] {
+        if let Some(list) = value.get_mut(list).filter(|list| list.is_null()) {
+            *list = serde_json::Value::Array(Vec::new());
+        }
+    }
     if is_index {
-        serde_json::from_slice(bytes).map(Document::Index).map_err(json("index"))
+        serde_json::from_value(value).map(Document::Index).map_err(json("index"))
     } else {
-        serde_json::from_slice(bytes).map(Document::Manifest).map_err(json("manifest"))
+        serde_json::from_value(value).map(Document::Manifest).map_err(json("manifest"))
     }
 }
 

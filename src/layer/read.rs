@@ -147,6 +147,8 @@ pub(super) fn read_tar(
         let mark = if whiteouts == Whiteouts::Decode { Mark::of(&path)? } else { None };
         match mark {
             Some(mark) => layer.mark(mark, sink)?,
+            // What an archive says of its root is nobody's business, even if it is nonsense.
+            None if whiteouts == Whiteouts::Literal && path.is_root() => {}
             None => layer.member(path, member, &mut reader, sink, &mut scratch)?,
         }
     }

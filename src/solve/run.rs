@@ -10,6 +10,8 @@ use super::key::Definition;
 use super::schedule::Inputs;
 use super::unpack::{self, State};
 use super::{Snapshot, Workshop, bytes, pack};
+use crate::cache::KeyBuilder;
+use crate::digest::Digest;
 use crate::event::{Event, Stream, TaskId};
 use crate::graph::{Input, Mount, MountKind, Network, Run};
 use crate::layer::{Compression, PackOptions};
@@ -102,6 +104,18 @@ impl Job<'_> {
         Ok(Made { snapshot, directory: None })
     }
 
+    /// Returns the digest of what a mount takes from elsewhere.
+    fn content(&self, index: usize, input: &Input, path: &RelPath) -> Result<Digest, Cause> {
+        match (&self.definition.chosen[index], input) {
+            (Some(chosen), _) => Ok(chosen.digest),
+            (None, Input::Step(id)) => {
+                let snapshot = self.inputs.source(*id);
+                Ok(choose_of_step(snapshot, &literal(path), false, &[], self.workshop)?.digest)
+            }
+            (None, Input::Context(_) | Input::Empty) => Ok(Digest::of(b"")),
+        }
+    }
+
     /// Runs the command in `root`; `changed` is the directory in which its changes end up.
     fn execute(&self, root: Root, changed: &Path, scratch: &Scratch) -> Result<(), Cause> {
         let (run, workshop) = (self.run, self.workshop);
@@ -183,7 +197,14 @@ impl Mounts<'_> {
                         None => self.own(directory, Meta { mode: (mode & 0o7777) as u16, uid: *uid, gid: *gid, ..new }),
                     }
                 };
-                let cache = self.job.workshop.store.cache_mount(id, *sharing, prepare)?;
+                // As under BuildKit, what a cache starts with is part of its identity: mounts of one id that would
+                // make it with another owner, mode or content do not share.
+                let start = initial.as_ref().map(|(input, path)| self.job.content(index, input, path)).transpose()?;
+                let mut name = KeyBuilder::new("cache mount");
+                name.input("id", id).input("start", start);
+                name.input("owner", (u64::from(*mode), (u64::from(*uid), u64::from(*gid))));
+                let name = name.finish().0.0.hex();
+                let cache = self.job.workshop.store.cache_mount(&name, *sharing, prepare)?;
                 let root = Root::Directory(cache.path.clone());
                 self.caches.push(cache);
                 (Content::Bind { root, source: RelPath::root() }, *readonly)
