@@ -288,7 +288,10 @@ impl Writer {
         let mut handle = self.handle.try_clone()?;
         for name in parent.components() {
             let name = CString::new(name)?;
-            make_directory(handle.as_fd(), &name)?;
+            if make_directory(handle.as_fd(), &name)? != Before::Directory {
+                // Whatever the umask of this process is.
+                rustix::fs::chmodat(&handle, &*name, Mode::from_raw_mode(0o755), AtFlags::empty())?;
+            }
             handle = rustix::fs::openat(&handle, &*name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty())?;
         }
         Ok(handle)
