@@ -206,14 +206,14 @@ fn locate(changes: &mut Changes, upper: &Path, stack: &[PathBuf]) -> Result<(), 
         to: RelPath::root(),
     };
     changes.origins = places.iter().map(origin).collect();
+    let open = |place: &&Path| walk::open_root(place).at("open", place, &RelPath::root());
+    let handles = places.iter().map(open).collect::<Result<Vec<_>, _>>()?;
     for change in &mut changes.list {
         let Change::Upsert { path, entry: Entry { kind: Kind::File { .. }, .. }, origin } = change else {
             continue;
         };
-        let has =
-            |place: &&Path| place.join(path.as_path()).symlink_metadata().is_ok_and(|found| found.is_file());
-        let at = places.iter().position(has).ok_or_else(|| Error::NoBytes { path: path.clone() })?;
-        *origin = at as u16;
+        let at = handles.iter().position(|handle| walk::has_file(handle, path));
+        *origin = at.ok_or_else(|| Error::NoBytes { path: path.clone() })? as u16;
     }
     Ok(())
 }
