@@ -1,10 +1,11 @@
 //! Runs one command in a root directory, on the rung that this machine and user allow.
 //!
 //! ```text
-//! run_in_root [--isolation NAME] [--user USER] [--plain] [--layer FILE] [--changes] STATE COMMAND [ARGUMENT...]
+//! run_in_root [--isolation NAME] [--user USER] [--plain] [--layer FILE] [--changes]
+//!     STATE COMMAND [ARGUMENT...]
 //! ```
-//! `STATE/root` is the root; `--layer` makes it from a layer if it is not there. With overlayfs it stays as it
-//! is and changes go to `STATE/upper`; with `--plain`, or where there is no overlayfs, the root is changed in
+//! `STATE/root` is the root; `--layer` makes it from a layer if it is not there. With overlayfs it stays as
+//! it is and changes go to `STATE/upper`; with `--plain`, or where there is no overlayfs, the root is changed in
 //! place. `--changes` lists what the command changed.
 
 use std::io::Write as _;

@@ -13,7 +13,7 @@ use super::error::Error;
 use super::upper::{Links, inode_of, read_entry};
 use super::walk::{self, Found};
 use crate::path::RelPath;
-use crate::tree::{Bytes, Changes, Kind, Origin, Tree, diff};
+use crate::tree::{Bytes, Changes, Entry, Kind, Origin, Tree, diff};
 
 /// What the disk said of every regular file before a step.
 #[derive(Debug, Clone, Default)]
@@ -63,15 +63,14 @@ pub fn index(directory: &Path) -> Result<Index, Error> {
 /// If something in it cannot be read.
 pub fn scan_plain(directory: &Path, before: &Index, lower: &Tree, disk: Disk) -> Result<Changes, Error> {
     let visit = |found: &Found, at: BorrowedFd<'_>, name: &CStr| {
-        let known = match lower.get(&found.path).map(|entry| &entry.kind) {
-            Some(Kind::File { digest, .. })
-                if before.files.get(&found.path) == Some(&Stamp::of(&found.stat)) =>
-            {
-                Some(*digest)
-            }
-            _ => None,
+        // Everything that is in an entry changes the time of change with it.
+        let unchanged = before.files.get(&found.path) == Some(&Stamp::of(&found.stat));
+        let known =
+            lower.get(&found.path).filter(|entry| unchanged && matches!(entry.kind, Kind::File { .. }));
+        let entry = match known {
+            Some(entry) => Some(alone(entry.clone())),
+            None => read_entry(directory, found, at, name, lower, disk)?,
         };
-        let entry = read_entry(directory, found, at, name, lower, disk, known)?;
         Ok(entry.map(|entry| (entry, inode_of(found))))
     };
     let mut links = Links::default();
@@ -94,4 +93,12 @@ pub fn scan_plain(directory: &Path, before: &Index, lower: &Tree, disk: Disk) ->
         to: RelPath::root(),
     }];
     Ok(changes)
+}
+
+/// Takes the link group of the lower tree away; the disk says which names belong together.
+fn alone(mut entry: Entry) -> Entry {
+    if let Kind::File { link, .. } = &mut entry.kind {
+        *link = None;
+    }
+    entry
 }

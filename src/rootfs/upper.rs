@@ -87,7 +87,7 @@ fn observe(
             .at("read the attributes of", root, &found.path)?
             .as_deref()
             == Some(b"y");
-    let Some(entry) = read_entry(root, found, at, name, lower, disk, None)? else { return Ok(None) };
+    let Some(entry) = read_entry(root, found, at, name, lower, disk)? else { return Ok(None) };
     Ok(Some(Seen::Entry { entry, inode: inode_of(found), opaque }))
 }
 
@@ -97,8 +97,7 @@ pub(super) fn inode_of(found: &Found) -> Option<Inode> {
     several.then_some((found.stat.st_dev, found.stat.st_ino))
 }
 
-/// Turns what is on the disk into an entry; `None` for sockets, which no layer holds. The digest of a file
-/// is `known` or computed.
+/// Turns what is on the disk into an entry; `None` for sockets, which no layer holds.
 pub(super) fn read_entry(
     root: &Path,
     found: &Found,
@@ -106,7 +105,6 @@ pub(super) fn read_entry(
     name: &CStr,
     lower: &Tree,
     disk: Disk,
-    known: Option<Digest>,
 ) -> Result<Option<Entry>, Error> {
     let path = &found.path;
     let mut meta = found.meta();
@@ -118,10 +116,7 @@ pub(super) fn read_entry(
             meta.xattrs = capability.map(|value| {
                 Arc::new(Xattrs::from([(CAPABILITY.as_bytes().into(), value.into_boxed_slice())]))
             });
-            let (size, digest) = match known {
-                Some(digest) => (found.stat.st_size as u64, digest),
-                None => digest_of(at, name).at("read", root, path)?,
-            };
+            let (size, digest) = digest_of(at, name).at("read", root, path)?;
             Kind::File { size, digest, link: None }
         }
         FileType::Symlink => {
@@ -211,14 +206,14 @@ fn locate(changes: &mut Changes, upper: &Path, stack: &[PathBuf]) -> Result<(), 
         to: RelPath::root(),
     };
     changes.origins = places.iter().map(origin).collect();
+    let open = |place: &&Path| walk::open_root(place).at("open", place, &RelPath::root());
+    let handles = places.iter().map(open).collect::<Result<Vec<_>, _>>()?;
     for change in &mut changes.list {
         let Change::Upsert { path, entry: Entry { kind: Kind::File { .. }, .. }, origin } = change else {
             continue;
         };
-        let has =
-            |place: &&Path| place.join(path.as_path()).symlink_metadata().is_ok_and(|found| found.is_file());
-        let at = places.iter().position(has).ok_or_else(|| Error::NoBytes { path: path.clone() })?;
-        *origin = at as u16;
+        let at = handles.iter().position(|handle| walk::has_file(handle, path));
+        *origin = at.ok_or_else(|| Error::NoBytes { path: path.clone() })? as u16;
     }
     Ok(())
 }

@@ -75,9 +75,16 @@ impl Writer {
         let root = self.root.clone();
         let (disk, (parent, name)) = (self.disk, self.place(path)?);
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let create = || rustix::fs::openat(parent, &*name, flags, Mode::RUSR | Mode::WUSR);
         let mut write = || -> io::Result<()> {
-            remove_at(parent, OsStr::from_bytes(name.to_bytes()))?;
-            let file = rustix::fs::openat(parent, &*name, flags, Mode::RUSR | Mode::WUSR)?;
+            let file = match create() {
+                // Rare: most layers say a name once.
+                Err(Errno::EXIST) => {
+                    remove_at(parent, OsStr::from_bytes(name.to_bytes()))?;
+                    create()?
+                }
+                result => result?,
+            };
             let mut file = fs_err::File::from_parts(file.into(), name.to_string_lossy().into_owned());
             io::copy(content, &mut file)?;
             set_metadata(parent, &name, meta, FileType::RegularFile, disk)
@@ -288,7 +295,10 @@ impl Writer {
         let mut handle = self.handle.try_clone()?;
         for name in parent.components() {
             let name = CString::new(name)?;
-            make_directory(handle.as_fd(), &name)?;
+            if make_directory(handle.as_fd(), &name)? != Before::Directory {
+                // Whatever the umask of this process is.
+                rustix::fs::chmodat(&handle, &*name, Mode::from_raw_mode(0o755), AtFlags::empty())?;
+            }
             handle = rustix::fs::openat(&handle, &*name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty())?;
         }
         Ok(handle)

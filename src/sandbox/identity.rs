@@ -1,7 +1,8 @@
 //! Who a step runs as: USER looked up in the root's passwd and group, as texts.
 //!
-//! Lines that do not parse are skipped, as the programs that write these files expect. A numeric user needs no line: its group is the one of its
-//! passwd line, else 0. A user without a group has all groups that list it; a user with a group only that one.
+//! Lines that do not parse are skipped, as the programs that write these files expect. A numeric user needs
+//! no line: its group is the one of its passwd line, else 0. A user without a group has all groups that list
+//! it; a user with a group only that one.
 
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +30,8 @@ pub enum Error {
     UnknownGroup(String),
 }
 
-/// Resolves `user` (`""`, `name`, `uid`, each with `:group` or `:gid`) against the texts of `/etc/passwd` and `/etc/group`.
+/// Resolves `user` (`""`, `name`, `uid`, each with `:group` or `:gid`) against the texts of `/etc/passwd` and
+/// `/etc/group`.
 ///
 /// # Errors
 /// If a name is in neither file.

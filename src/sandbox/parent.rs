@@ -43,7 +43,8 @@ pub enum Error {
     User(#[from] super::identity::Error),
     /// The ids of USER cannot be taken on where there is only one id.
     #[error(
-        "USER {user} is {uid}:{gid}, but only 0:0 exists with a single id; give this user a range in /etc/subuid and /etc/subgid"
+        "USER {user} is {uid}:{gid}, but only 0:0 exists with a single id; give this user a range in \
+         /etc/subuid and /etc/subgid"
     )]
     Unmapped {
         /// USER as written.
@@ -96,7 +97,8 @@ pub enum Error {
 fn describe_refused(calls: &[RefusedCall]) -> String {
     let list: Vec<_> = calls.iter().map(|call| format!("`{}` by {}", call.call, call.program)).collect();
     format!(
-        "{} cannot be represented with a single id; give this user a range in /etc/subuid and /etc/subgid (and install newuidmap), or build as root",
+        "{} cannot be represented with a single id; give this user a range in /etc/subuid and /etc/subgid \
+         (and install newuidmap), or build as root",
         list.join(", ")
     )
 }

@@ -27,7 +27,8 @@ use super::sys::{self, Fork};
 pub enum Error {
     /// A user namespace cannot be made.
     #[error(
-        "cannot make a user namespace; allow it (sysctl kernel.unprivileged_userns_clone, user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns) or build as root"
+        "cannot make a user namespace; allow it (sysctl kernel.unprivileged_userns_clone, \
+         user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns) or build as root"
     )]
     Unshare(#[source] io::Error),
     /// The isolation that was asked for is not to be had.
@@ -135,7 +136,8 @@ fn enter(ranges: Option<&Ranges>) -> Result<Maps, Error> {
                 Some(("-", reason)) => Maps::Failed(reason.to_owned()),
                 _ => return Err(Error::Unshare(io::Error::other("the guardian ended"))),
             };
-            become_root().map_err(system("become root of the user namespace"))?;
+            // Some security modules let the namespace be made, but nothing be done in it.
+            become_root().map_err(Error::Unshare)?;
             if rustix::process::getppid() != Some(guardian) {
                 // It ended before this process could ask to be told.
                 sys::exit_now(1);

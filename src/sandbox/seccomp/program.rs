@@ -4,6 +4,10 @@ use libc::{
     BPF_ABS, BPF_ALU, BPF_AND, BPF_JEQ, BPF_JGT, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, sock_filter,
 };
 
+/// Two jumps that the libc crate does not name.
+const BPF_JA: u32 = 0x00;
+const BPF_JGE: u32 = 0x30;
+
 /// What becomes of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
@@ -71,26 +75,56 @@ const fn answer(action: Action) -> sock_filter {
     statement(BPF_RET | BPF_K, action.code())
 }
 
-/// Compiles `rules`. Calls of another architecture get `foreign`, numbers above `newest` do not exist, and
-/// what no rule decides gets `otherwise`.
+/// What another architecture that the machine runs programs for gets.
+#[derive(Debug, Clone)]
+pub(super) struct Other {
+    /// Its name in the kernel's audit.
+    pub(super) architecture: u32,
+    /// Rules for single calls, by its numbers; they come first.
+    pub(super) rules: Vec<Rule>,
+    /// Ranges of its numbers, both ends included, that are allowed.
+    pub(super) allowed: &'static [(u32, u32)],
+}
+
+/// Compiles `rules`. Calls of architectures that are not in `others` and numbers above `newest` do not
+/// exist; what nothing decides gets `otherwise`.
 ///
 /// A plain list, since the kernel remembers for each number whether the answer is always "allow" and then
 /// does not run the program at all.
 pub(super) fn compile(
     rules: &[Rule],
     newest: Option<libc::c_long>,
-    foreign: Action,
+    others: &[Other],
     otherwise: Action,
 ) -> Vec<sock_filter> {
-    let mut program =
-        vec![load(ARCHITECTURE), jump(BPF_JEQ, THIS_ARCHITECTURE, 1, 0), answer(foreign), load(NUMBER)];
-    if let Some(newest) = newest {
-        program.extend([jump(BPF_JGT, newest as u32, 0, 1), answer(Action::Fail(libc::ENOSYS))]);
+    let begin = |rules: &[Rule]| -> Vec<sock_filter> {
+        let unknown =
+            newest.map(|newest| [jump(BPF_JGT, newest as u32, 0, 1), answer(Action::Fail(libc::ENOSYS))]);
+        let rules = rules.iter().flat_map(rule_block);
+        [load(NUMBER)].into_iter().chain(unknown.into_iter().flatten()).chain(rules).collect()
+    };
+    let mut native = begin(rules);
+    native.push(answer(otherwise));
+    let sections = others.iter().map(|other| {
+        let mut section = begin(&other.rules);
+        for (first, last) in other.allowed {
+            section.extend([jump(BPF_JGE, *first, 0, 2), jump(BPF_JGT, *last, 1, 0), answer(Action::Allow)]);
+        }
+        section.push(answer(otherwise));
+        section
+    });
+    let sections: Vec<_> = sections.collect();
+    // The question which architecture it is; far jumps lead to the sections behind the native one.
+    let mut program = vec![load(ARCHITECTURE)];
+    let mut target = 1 + 2 * others.len() + 2 + native.len();
+    for (other, section) in others.iter().zip(&sections) {
+        program.push(jump(BPF_JEQ, other.architecture, 0, 1));
+        program.push(statement(BPF_JMP | BPF_JA, (target - program.len() - 1) as u32));
+        target += section.len();
     }
-    for rule in rules {
-        program.extend(rule_block(rule));
-    }
-    program.push(answer(otherwise));
+    program.extend([jump(BPF_JEQ, THIS_ARCHITECTURE, 1, 0), answer(Action::Fail(libc::ENOSYS))]);
+    program.extend(native);
+    program.extend(sections.into_iter().flatten());
     program
 }
 
@@ -157,11 +191,13 @@ pub(super) mod machine {
                     accumulator = u32::from_ne_bytes(data[offset..offset + 4].try_into().unwrap());
                 }
                 code if code == BPF_ALU | BPF_AND | BPF_K => accumulator &= instruction.k,
+                code if code == BPF_JMP | BPF_JA => at += instruction.k as usize,
                 code if code == BPF_RET | BPF_K => return instruction.k,
                 code => {
                     let holds = match code & 0xf0 {
                         BPF_JEQ => accumulator == instruction.k,
                         BPF_JGT => accumulator > instruction.k,
+                        BPF_JGE => accumulator >= instruction.k,
                         other => panic!("no such jump: {other:#x}"),
                     };
                     at += usize::from(if holds { instruction.jt } else { instruction.jf });
@@ -182,7 +218,13 @@ mod tests {
             Rule { call: 5, tests: vec![(2, Test::Is(1))], action: Action::Fail(9) },
             Rule { call: 6, tests: vec![], action: Action::Allow },
         ];
-        let program = compile(&rules, Some(100), Action::Fail(38), Action::Fail(1));
+        let other = |architecture, allowed| Other {
+            architecture,
+            rules: vec![Rule { call: 9, tests: vec![], action: Action::Fail(2) }],
+            allowed,
+        };
+        let others = [other(77, &[(1, 3), (5, 5)]), other(78, &[(8, 10)])];
+        let program = compile(&rules, Some(100), &others, Action::Fail(1));
         let ask = |call, arguments| machine::run(&program, THIS_ARCHITECTURE, call, arguments);
         for (call, arguments, expected) in [
             (5, [7, 1, 0, 0, 0, 0], Action::Allow),
@@ -194,6 +236,21 @@ mod tests {
         ] {
             assert_eq!(ask(call, arguments), expected.code(), "{call} {arguments:?}");
         }
-        assert_eq!(machine::run(&program, 1, 6, [0; 6]), Action::Fail(38).code());
+        for (architecture, call, expected) in [
+            (1, 6, Action::Fail(libc::ENOSYS)),
+            (77, 0, Action::Fail(1)),
+            (77, 1, Action::Allow),
+            (77, 3, Action::Allow),
+            (77, 4, Action::Fail(1)),
+            (77, 5, Action::Allow),
+            (77, 9, Action::Fail(2)),
+            (77, 101, Action::Fail(libc::ENOSYS)),
+            (78, 8, Action::Allow),
+            (78, 9, Action::Fail(2)),
+            (78, 1, Action::Fail(1)),
+        ] {
+            let answer = machine::run(&program, architecture, call, [0; 6]);
+            assert_eq!(answer, expected.code(), "{architecture}: {call}");
+        }
     }
 }
