@@ -10,7 +10,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::digest::{Digest, DiffId, Hasher};
+use crate::digest::{DiffId, Digest, Hasher};
 use crate::image::{Blob, Layer};
 use crate::time::Timestamp;
 
@@ -192,7 +192,8 @@ impl From<Layer> for PackedLayer {
 
 /// Returns the names of the parts in which two keys of the same step differ, in the order of the new one.
 pub fn differing<'a>(old: &'a [NamedInput], new: &'a [NamedInput]) -> Vec<&'a str> {
-    let find = |inputs: &[NamedInput], name: &str| inputs.iter().find(|input| input.name == name).map(|i| i.digest);
+    let find =
+        |inputs: &[NamedInput], name: &str| inputs.iter().find(|input| input.name == name).map(|i| i.digest);
     let changed = new.iter().filter(|input| find(old, &input.name) != Some(input.digest));
     let gone = old.iter().filter(|input| find(new, &input.name).is_none());
     changed.chain(gone).map(|input| input.name.as_str()).collect()

@@ -1,6 +1,5 @@
 //! Paths inside a tree: relative, clean, made of bytes, never leaving the root.
 
-use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::ffi::OsStr;
 use std::fmt;
@@ -142,12 +141,6 @@ impl Ord for RelPath {
 impl PartialOrd for RelPath {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
-    }
-}
-
-impl Borrow<[u8]> for RelPath {
-    fn borrow(&self) -> &[u8] {
-        &self.0
     }
 }
 

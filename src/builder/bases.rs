@@ -60,10 +60,16 @@ impl Finder<'_> {
             NamedContext::Image(reference) => return self.by_reference(reference, platform),
             NamedContext::OciLayout { path, tag } => (path, self.by_layout(path, tag.as_deref())),
             NamedContext::Archive(path) => (path, self.by_archive(path)),
-            NamedContext::Directory(_) | NamedContext::Scratch => unreachable!("lowering asks for images only"),
+            NamedContext::Directory(_) | NamedContext::Scratch => {
+                unreachable!("lowering asks for images only")
+            }
         };
         let image = found.and_then(|root| Ok(assemble::read(self.store, &root, platform)?));
-        image.map_err(|source| Error::NamedContext { name: name.to_owned(), path: path.clone(), source: Box::new(source) })
+        image.map_err(|source| Error::NamedContext {
+            name: name.to_owned(),
+            path: path.clone(),
+            source: Box::new(source),
+        })
     }
 
     fn by_layout(&self, path: &Path, tag: Option<&str>) -> Result<Blob, Error> {

@@ -29,10 +29,10 @@ pub enum Error {
     },
     /// A step failed.
     #[error(transparent)]
-    Step(#[from] solve::Error),
+    Step(Box<solve::Error>),
     /// The result of the steps cannot be used.
     #[error(transparent)]
-    Result(#[from] solve::Cause),
+    Result(Box<solve::Cause>),
     /// The image's documents cannot be made.
     #[error(transparent)]
     Assemble(#[from] assemble::Error),
@@ -44,7 +44,7 @@ pub enum Error {
     Archive(#[from] archive::Error),
     /// A registry does not give what it should.
     #[error(transparent)]
-    Registry(#[from] registry::Error),
+    Registry(Box<registry::Error>),
     /// A tar cannot be written.
     #[error(transparent)]
     Pack(#[from] layer::pack::Error),
@@ -75,9 +75,22 @@ pub enum Error {
     NotEmpty(PathBuf),
 }
 
+/// Boxed, because they carry much and are seldom.
+macro_rules! boxed_from {
+    ($($variant:ident($source:ty)),+) => {$(
+        impl From<$source> for Error {
+            fn from(error: $source) -> Self {
+                Self::$variant(Box::new(error))
+            }
+        }
+    )+};
+}
+
+boxed_from!(Step(solve::Error), Result(solve::Cause), Registry(registry::Error));
+
 impl Error {
     /// Returns the instruction that failed, if it was one.
-    pub const fn span(&self) -> Option<Span> {
+    pub fn span(&self) -> Option<Span> {
         match self {
             Self::Step(error) => error.span,
             _ => None,
@@ -85,7 +98,7 @@ impl Error {
     }
 
     /// Tells whether the user ended the build.
-    pub const fn is_cancelled(&self) -> bool {
+    pub fn is_cancelled(&self) -> bool {
         matches!(self, Self::Step(error) if matches!(error.cause, solve::Cause::Cancelled))
     }
 

@@ -29,7 +29,8 @@ pub(super) fn export(
             if export.kind.is_image() {
                 let flavor = export.flavor();
                 let image = image(output, root.as_ref(), solution, workshop, flavor)?;
-                built.image = Some(BuiltImage { manifest: image.manifest.clone(), config: image.config.clone() });
+                built.image =
+                    Some(BuiltImage { manifest: image.manifest.clone(), config: image.config.clone() });
                 let names: Vec<Reference> = request.tags.iter().chain(&export.names).cloned().collect();
                 write_image(export, &image, root.as_ref(), &names, workshop)?;
             } else {
@@ -146,7 +147,9 @@ fn write_image(
         (ExportKind::OciDirectory, Some(Destination::Path(path))) => {
             Ok(archive::oci_directory(store, manifest, names, path)?)
         }
-        (ExportKind::Docker, Some(to)) => to_file(to, |out| Ok(archive::docker(store, manifest, names, out)?)),
+        (ExportKind::Docker, Some(to)) => {
+            to_file(to, |out| Ok(archive::docker(store, manifest, names, out)?))
+        }
         (_, Some(to)) => to_file(to, |out| Ok(archive::oci(store, manifest, names, out)?)),
         (_, None) => unreachable!("every form but the store's has a destination"),
     })
@@ -162,7 +165,7 @@ fn write_files(export: &Export, root: Option<&Arc<Snapshot>>, workshop: &Worksho
             })
         }
         (Some(to), _) => workshop.task("writing the tar".to_owned(), |_| {
-            let options = PackOptions { compression: Compression::None, ..workshop.packing.clone() };
+            let options = PackOptions { compression: Compression::None, ..workshop.packing };
             to_file(to, |out| Ok(layer::pack(&files.changes, &options, out).map(drop)?))
         }),
         (None, _) => unreachable!("files have a destination"),

@@ -104,7 +104,8 @@ impl Request {
                 lower::NamedContext::Image
             }
         };
-        options.named_contexts = self.named_contexts.iter().map(|(name, value)| (name.clone(), kind(value))).collect();
+        options.named_contexts =
+            self.named_contexts.iter().map(|(name, value)| (name.clone(), kind(value))).collect();
         options.no_cache = self.no_cache;
         options.no_cache_filter.clone_from(&self.no_cache_filter);
         options.labels.clone_from(&self.labels);
@@ -132,7 +133,9 @@ impl Request {
 fn context_of(path: &Path, ignore: Option<IgnoreFile>, store: &Store) -> Result<solve::Context, Error> {
     let ignore_file = ignore.as_ref().map(|file| file.path.display().to_string()).unwrap_or_default();
     let ignore = match ignore {
-        Some(file) => Ignore::parse(&file.text).map_err(|source| Error::Ignore { path: file.path, source })?,
+        Some(file) => {
+            Ignore::parse(&file.text).map_err(|source| Error::Ignore { path: file.path, source })?
+        }
         None => Ignore::default(),
     };
     let key = Digest::of(path.as_os_str().as_encoded_bytes());

@@ -81,7 +81,9 @@ pub enum NamedContextError {
     #[error(transparent)]
     Reference(#[from] crate::reference::ParseError),
     /// Another scheme.
-    #[error("`{0}` is not supported: use a directory, docker-image://, oci-layout://, oci-archive:// or docker-archive://")]
+    #[error(
+        "`{0}` is not supported: use a directory, docker-image://, oci-layout://, oci-archive:// or docker-archive://"
+    )]
     Scheme(String),
 }
 

@@ -5,11 +5,11 @@ use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use kiln::builder::{self, Built, Destination, Export, ExportKind, NamedContext, Request};
+use kiln::context;
 use kiln::diagnostic::Source;
 use kiln::oci::Platform;
 use kiln::reference::Reference;
 use kiln::time::Timestamp;
-use kiln::context;
 
 use super::Outcome;
 use super::environment::Environment;
@@ -89,10 +89,14 @@ impl SourceArgs {
             )));
         }
         if !self.context.is_dir() {
-            return Err(Failure::plain(format!("the context `{}` is not a directory", self.context.display())));
+            return Err(Failure::plain(format!(
+                "the context `{}` is not a directory",
+                self.context.display()
+            )));
         }
         let (dockerfile, path) = self.read_dockerfile()?;
-        let ignore = context::find_ignore_file(path.as_deref(), &self.context).map_err(Failure::from_error)?;
+        let ignore =
+            context::find_ignore_file(path.as_deref(), &self.context).map_err(Failure::from_error)?;
         let epoch = source_date_epoch(&self.build_arg)?;
         Ok(Request {
             syntax: syntax_override(&self.build_arg),
@@ -149,8 +153,10 @@ impl SourceArgs {
     fn named_contexts(&self) -> Result<BTreeMap<String, NamedContext>, Failure> {
         let named = |text: &String| {
             let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
-            let (name, value) = pair.ok_or_else(|| Failure::usage(format!("--build-context {text}: must be NAME=VALUE")))?;
-            let context = value.parse().map_err(|error| Failure::usage(format!("--build-context {name}: {error}")))?;
+            let (name, value) =
+                pair.ok_or_else(|| Failure::usage(format!("--build-context {text}: must be NAME=VALUE")))?;
+            let context =
+                value.parse().map_err(|error| Failure::usage(format!("--build-context {name}: {error}")))?;
             Ok((name.to_lowercase(), context))
         };
         self.build_context.iter().map(named).collect::<Result<_, Failure>>()
@@ -217,7 +223,9 @@ fn report_result(args: &Args, request: &Request, built: &Built) -> Outcome {
 
 fn platform(text: &str) -> Result<Platform, Failure> {
     if text.contains(',') {
-        return Err(Failure::usage(format!("--platform {text}: several platforms in one build are not supported yet")));
+        return Err(Failure::usage(format!(
+            "--platform {text}: several platforms in one build are not supported yet"
+        )));
     }
     text.parse().map_err(|error| Failure::usage(format!("--platform: {error}")))
 }

@@ -65,7 +65,8 @@ fn default_store() -> Result<PathBuf, Failure> {
         return Ok(PathBuf::from("/var/lib/kiln"));
     }
     let data_home = variable("XDG_DATA_HOME").or_else(|| home().map(|home| home.join(".local/share")));
-    let data_home = data_home.ok_or_else(|| Failure::plain("neither HOME nor XDG_DATA_HOME is set; name a store with --store"))?;
+    let data_home = data_home
+        .ok_or_else(|| Failure::plain("neither HOME nor XDG_DATA_HOME is set; name a store with --store"))?;
     Ok(data_home.join("kiln"))
 }
 

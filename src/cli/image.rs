@@ -95,7 +95,9 @@ pub(crate) fn run(command: &Command, environment: &Environment) -> Outcome {
 pub(crate) fn save(args: &SaveArgs, environment: &Environment) -> Outcome {
     let store = environment.store()?;
     let [name] = &args.images[..] else {
-        return Err(Failure::usage("saving several images into one archive is not supported yet: save one at a time"));
+        return Err(Failure::usage(
+            "saving several images into one archive is not supported yet: save one at a time",
+        ));
     };
     let stored = find(&store, name)?;
     let names: Vec<Reference> = match name.parse::<Reference>() {

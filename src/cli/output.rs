@@ -25,7 +25,8 @@ impl FromStr for OutputArg {
         }
         let mut fields = Fields::default();
         for field in split_csv(text)? {
-            let (key, value) = field.split_once('=').ok_or_else(|| format!("`{field}` is not of the form key=value"))?;
+            let (key, value) =
+                field.split_once('=').ok_or_else(|| format!("`{field}` is not of the form key=value"))?;
             fields.set(key.trim(), value)?;
         }
         fields.finish().map(|export| Self { export })
@@ -55,7 +56,8 @@ impl Fields {
             "rewrite-timestamp" => self.rewrite_timestamp = boolean(key, value)?,
             "compression" => self.compression = Some(text),
             "compression-level" => {
-                self.level = Some(value.parse().map_err(|_| format!("compression-level `{value}` is not a number"))?);
+                self.level =
+                    Some(value.parse().map_err(|_| format!("compression-level `{value}` is not a number"))?);
             }
             "oci-mediatypes" => self.oci_media_types = Some(boolean(key, value)?),
             _ => return Err(format!("`{key}` is not an attribute of --output that kiln knows")),
@@ -106,7 +108,9 @@ fn compression(name: Option<&str>, level: Option<u8>) -> Result<Option<Compressi
     let in_range = |range: std::ops::RangeInclusive<u8>, default: u8| match level {
         None => Ok(default),
         Some(level) if range.contains(&level) => Ok(level),
-        Some(level) => Err(format!("compression-level {level} is not in {}..={}", range.start(), range.end())),
+        Some(level) => {
+            Err(format!("compression-level {level} is not in {}..={}", range.start(), range.end()))
+        }
     };
     match name {
         None if level.is_some() => Err("compression-level goes with compression=".to_owned()),
@@ -118,11 +122,11 @@ fn compression(name: Option<&str>, level: Option<u8>) -> Result<Option<Compressi
             };
             Ok(Some(Compression::Gzip { level: in_range(0..=9, default)? }))
         }
-        Some("zstd") => {
-            Ok(Some(Compression::Zstd { level: in_range(1..=22, ZSTD_LEVEL)? }))
-        }
+        Some("zstd") => Ok(Some(Compression::Zstd { level: in_range(1..=22, ZSTD_LEVEL)? })),
         Some("uncompressed") => Ok(Some(Compression::None)),
-        Some("estargz") => Err("compression=estargz is not supported: use gzip, zstd or uncompressed".to_owned()),
+        Some("estargz") => {
+            Err("compression=estargz is not supported: use gzip, zstd or uncompressed".to_owned())
+        }
         Some(other) => Err(format!("compression={other} is not one of gzip, zstd, uncompressed")),
     }
 }
@@ -181,7 +185,14 @@ mod tests {
         assert_eq!(kind("out"), Ok((ExportKind::Local, path("out"))));
         assert_eq!(kind("-"), Ok((ExportKind::Tar, Some(Destination::Stdout))));
         assert_eq!(kind("\"type=oci\",\"dest=a,b\""), Ok((ExportKind::Oci, path("a,b"))));
-        for wrong in ["type=x", "dest=a", "type=local", "type=oci,foo=1", "type=docker,tar=false", "type=oci,compression=lz4"] {
+        for wrong in [
+            "type=x",
+            "dest=a",
+            "type=local",
+            "type=oci,foo=1",
+            "type=docker,tar=false",
+            "type=oci,compression=lz4",
+        ] {
             assert!(kind(wrong).is_err(), "{wrong}");
         }
     }

@@ -58,7 +58,8 @@ impl Failure {
 
     /// Shows the findings of build checks that fail the build.
     pub(crate) fn checks(source: &Source, findings: &[Diagnostic]) -> Self {
-        let mut text: String = findings.iter().map(|finding| diagnostic::render(source, finding) + "\n").collect();
+        let mut text: String =
+            findings.iter().map(|finding| diagnostic::render(source, finding) + "\n").collect();
         let mut rules: Vec<&str> = findings.iter().filter_map(|finding| finding.rule).collect();
         rules.sort_unstable();
         rules.dedup();
@@ -67,7 +68,12 @@ impl Failure {
     }
 
     /// Puts an excerpt of the Dockerfile before an error that comes from one of its lines.
-    pub(crate) fn at(source: &Source, span: diagnostic::Span, error: impl Error, help: Option<String>) -> Self {
+    pub(crate) fn at(
+        source: &Source,
+        span: diagnostic::Span,
+        error: impl Error,
+        help: Option<String>,
+    ) -> Self {
         let mut finding = Diagnostic::error(span, chain(&error));
         finding.help = help;
         Self { text: diagnostic::render(source, &finding), code: FAILED }

@@ -37,8 +37,13 @@ pub(super) fn nowhere() -> Bytes {
 
 /// Brings the selected files of a snapshot to one place: where they are, if that is one directory; else they are
 /// collected from directories, contexts and blobs, each blob read once.
-pub(super) fn locate(snapshot: &Arc<Snapshot>, chosen: &Chosen, workshop: &Workshop<'_>) -> Result<Located, Cause> {
-    let is_file = |path: &RelPath| matches!(chosen.tree.get(path), Some(Entry { kind: Kind::File { .. }, .. }));
+pub(super) fn locate(
+    snapshot: &Arc<Snapshot>,
+    chosen: &Chosen,
+    workshop: &Workshop<'_>,
+) -> Result<Located, Cause> {
+    let is_file =
+        |path: &RelPath| matches!(chosen.tree.get(path), Some(Entry { kind: Kind::File { .. }, .. }));
     let wanted: BTreeSet<RelPath> = chosen.selection.paths().filter(is_file).collect();
     collect(snapshot, wanted, workshop)
 }
@@ -65,19 +70,23 @@ pub(super) fn collect(
     Ok(Located { bytes: Bytes::Directory(Arc::new(scratch.path().to_owned())), scratch: Some(scratch) })
 }
 
+/// A snapshot of a stack, and the files whose content it brought.
+type Held<'a> = (&'a Arc<Snapshot>, BTreeSet<RelPath>);
+
 /// Tells for each file which snapshot of the stack brought its content: the topmost that holds the path.
 fn holders<'a>(
     snapshot: &'a Arc<Snapshot>,
     mut wanted: BTreeSet<RelPath>,
     workshop: &Workshop<'_>,
-) -> Result<Vec<(&'a Arc<Snapshot>, BTreeSet<RelPath>)>, Cause> {
+) -> Result<Vec<Held<'a>>, Cause> {
     let mut holders = Vec::new();
     for holder in snapshot.stack().into_iter().rev() {
         if wanted.is_empty() {
             break;
         }
         let changes = holder.changes(workshop)?;
-        let held: BTreeSet<RelPath> = wanted.iter().filter(|path| find(&changes, path).is_some()).cloned().collect();
+        let held: BTreeSet<RelPath> =
+            wanted.iter().filter(|path| find(&changes, path).is_some()).cloned().collect();
         if !held.is_empty() {
             wanted.retain(|path| !held.contains(path));
             holders.push((holder, held));
@@ -91,7 +100,9 @@ fn find<'a>(changes: &'a Changes, path: &RelPath) -> Option<(&'a Entry, u16)> {
     let at = changes.list.partition_point(|change| change.path() < path);
     // An opaque mark or a whiteout may stand at the same path.
     changes.list[at..].iter().take_while(|change| change.path() == path).find_map(|change| match change {
-        Change::Upsert { entry, origin, .. } if matches!(entry.kind, Kind::File { .. }) => Some((entry, *origin)),
+        Change::Upsert { entry, origin, .. } if matches!(entry.kind, Kind::File { .. }) => {
+            Some((entry, *origin))
+        }
         Change::Upsert { .. } | Change::Whiteout { .. } | Change::Opaque { .. } => None,
     })
 }
@@ -130,7 +141,8 @@ fn gather(
             Ok(())
         });
     }
-    let mut picker = Picker { wanted: Some(with_links(paths, &changes)), destination: destination.to_owned() };
+    let mut picker =
+        Picker { wanted: Some(with_links(paths, &changes)), destination: destination.to_owned() };
     read_blob(holder, workshop, &mut picker)?;
     Ok(())
 }
@@ -139,10 +151,13 @@ fn gather(
 fn with_links(mut paths: BTreeSet<RelPath>, changes: &Changes) -> BTreeSet<RelPath> {
     let group = |entry: &Entry| match entry.kind {
         Kind::File { link, .. } => link,
-        Kind::Directory | Kind::Symlink { .. } | Kind::CharDevice { .. } | Kind::BlockDevice { .. } | Kind::Fifo => None,
+        Kind::Directory
+        | Kind::Symlink { .. }
+        | Kind::CharDevice { .. }
+        | Kind::BlockDevice { .. }
+        | Kind::Fifo => None,
     };
-    let groups: BTreeSet<LinkGroup> =
-        paths.iter().filter_map(|path| group(find(changes, path)?.0)).collect();
+    let groups: BTreeSet<LinkGroup> = paths.iter().filter_map(|path| group(find(changes, path)?.0)).collect();
     paths.extend(changes.list.iter().filter_map(|change| match change {
         Change::Upsert { path, entry, .. } => groups.contains(&group(entry)?).then(|| path.clone()),
         Change::Whiteout { .. } | Change::Opaque { .. } => None,

@@ -44,7 +44,9 @@ pub(super) fn copy(
         chosen.push(match source {
             Source::Inline { .. } => None,
             Source::Path { input, path } => Some(match (&definition.chosen[index], input) {
-                (Some(chosen), _) => (chosen.clone(), chosen.bytes.clone().expect("files of a context lie in it")),
+                (Some(chosen), _) => {
+                    (chosen.clone(), chosen.bytes.clone().expect("files of a context lie in it"))
+                }
                 (None, Input::Step(id)) => {
                     let snapshot = inputs.source(*id);
                     let chosen = choose_of_step(snapshot, path, copy.parents, &copy.excludes, workshop)?;
@@ -55,9 +57,10 @@ pub(super) fn copy(
                     scratches.extend(located.scratch);
                     (Arc::new(chosen), located.bytes)
                 }
-                (None, Input::Context(_) | Input::Empty) => {
-                    (Arc::new(choose_of_step(None, path, copy.parents, &copy.excludes, workshop)?), bytes::nowhere())
-                }
+                (None, Input::Context(_) | Input::Empty) => (
+                    Arc::new(choose_of_step(None, path, copy.parents, &copy.excludes, workshop)?),
+                    bytes::nowhere(),
+                ),
             }),
         });
     }
@@ -79,12 +82,19 @@ pub(super) fn copy(
     let mut sources = Vec::new();
     for ((source, chosen), parts) in copy.sources.iter().zip(&chosen).zip(&parts) {
         match (source, chosen) {
-            (Source::Path { path, .. }, Some((chosen, bytes))) => sources.extend(parts.iter().map(|part| match part {
-                Part::Plain(selection) => {
-                    place::Source::Selected { pattern: path, tree: &chosen.tree, selection, bytes: bytes.clone() }
-                }
-                Part::Archive { members, bytes, .. } => place::Source::Archive { members, bytes: bytes.clone() },
-            })),
+            (Source::Path { path, .. }, Some((chosen, bytes))) => {
+                sources.extend(parts.iter().map(|part| match part {
+                    Part::Plain(selection) => place::Source::Selected {
+                        pattern: path,
+                        tree: &chosen.tree,
+                        selection,
+                        bytes: bytes.clone(),
+                    },
+                    Part::Archive { members, bytes, .. } => {
+                        place::Source::Archive { members, bytes: bytes.clone() }
+                    }
+                }))
+            }
             (Source::Inline { name, content }, _) => {
                 sources.push(place::Source::Inline { name, content: content.clone() });
             }

@@ -38,7 +38,9 @@ pub(super) fn plan(graph: &Graph, definitions: &[Definition], workshop: &Worksho
         let step = graph.step(id);
         let demand = match lookup(workshop, definitions[id.index()].key, step.ignore_cache) {
             _ if matches!(step.op, Op::Base(_)) => Demand::Perform { replay: false },
-            Some(Answer::Bytes(found)) if found.record.layer.is_some() || !packed[id.index()] => Demand::Recorded(found),
+            Some(Answer::Bytes(found)) if found.record.layer.is_some() || !packed[id.index()] => {
+                Demand::Recorded(found)
+            }
             Some(Answer::Replay) => Demand::Perform { replay: true },
             Some(Answer::Bytes(_)) | None => Demand::Perform { replay: false },
         };

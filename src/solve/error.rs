@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use super::FetchError;
 use crate::diagnostic::Span;
-use crate::reference::Reference;
 use crate::{context, layer, place, rootfs, sandbox, store, tree};
 
 /// A step that failed.
@@ -74,7 +73,7 @@ pub enum Cause {
     #[error("cannot fetch layers of {reference}")]
     Fetch {
         /// The base.
-        reference: Reference,
+        reference: String,
         /// Why.
         #[source]
         source: FetchError,

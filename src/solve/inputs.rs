@@ -10,8 +10,8 @@ use crate::cache::KeyBuilder;
 use crate::context::Directory;
 use crate::digest::Digest;
 use crate::path::RelPath;
-use crate::place::{self, Match, SelectOptions, Selection, select};
 use crate::pattern::Ignore;
+use crate::place::{self, Match, SelectOptions, Selection, select};
 use crate::tree::{Bytes, Kind, Tree};
 
 /// A directory that steps may read.

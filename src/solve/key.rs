@@ -15,10 +15,10 @@
 
 use std::sync::Arc;
 
+use super::Workshop;
 use super::error::{Cause, Error};
 use super::inputs::{Chosen, choose_of_step, literal};
 use super::schedule::Inputs;
-use super::Workshop;
 use crate::cache::{Key, KeyBuilder, NamedInput};
 use crate::digest::{ChainId, Digest};
 use crate::graph::{Copy, Graph, Input, Mkdir, MountKind, Network, Op, Run, Source, Step};
@@ -41,8 +41,11 @@ pub(super) struct Definition {
 pub(super) fn definitions(graph: &Graph, workshop: &Workshop<'_>) -> Result<Vec<Definition>, Error> {
     let mut definitions: Vec<Definition> = Vec::with_capacity(graph.steps().len());
     for step in graph.steps() {
-        let definition = define(step, &definitions, workshop)
-            .map_err(|cause| Error { name: step.name.clone(), span: step.span, cause })?;
+        let definition = define(step, &definitions, workshop).map_err(|cause| Error {
+            name: step.name.clone(),
+            span: step.span,
+            cause,
+        })?;
         definitions.push(definition);
     }
     Ok(definitions)
@@ -62,10 +65,15 @@ fn define(step: &Step, earlier: &[Definition], workshop: &Workshop<'_>) -> Resul
         }
         Op::Run(run) => {
             let choose = |(input, source): (&Input, &RelPath)| match input {
-                Input::Context(name) => workshop.contexts.choose(name.as_deref(), &literal(source), false, &[]).map(Some),
+                Input::Context(name) => {
+                    workshop.contexts.choose(name.as_deref(), &literal(source), false, &[]).map(Some)
+                }
                 Input::Step(_) | Input::Empty => Ok(None),
             };
-            run.mounts.iter().map(|mount| mount_source(&mount.kind).map_or(Ok(None), choose)).collect::<Result<_, _>>()?
+            run.mounts
+                .iter()
+                .map(|mount| mount_source(&mount.kind).map_or(Ok(None), choose))
+                .collect::<Result<_, _>>()?
         }
     };
     let of_step = |input: &Input| match input {
@@ -98,9 +106,11 @@ pub(super) fn result(
     let sources: Vec<Option<(&Input, String)>> = match &step.op {
         Op::Base(_) | Op::Mkdir(_) => Vec::new(),
         Op::Copy(copy) => copy.sources.iter().map(path_of_source).collect(),
-        Op::Run(run) => run.mounts.iter().map(|mount| {
-            mount_source(&mount.kind).map(|(input, path)| (input, literal(path)))
-        }).collect(),
+        Op::Run(run) => run
+            .mounts
+            .iter()
+            .map(|mount| mount_source(&mount.kind).map(|(input, path)| (input, literal(path))))
+            .collect(),
     };
     for (index, source) in sources.into_iter().enumerate() {
         contents.push(match (&definition.chosen[index], source, &step.op) {
@@ -186,10 +196,15 @@ fn run_inputs(builder: &mut KeyBuilder, run: &Run, content: &dyn Fn(usize, &Inpu
         let name = format!("the mount at /{}", mount.target);
         match &mount.kind {
             MountKind::Bind { input, source, readonly } => {
-                builder.input(&*name, (0_u64, (content(index, input), (Digest::of(source.as_bytes()), *readonly))));
+                builder.input(
+                    &*name,
+                    (0_u64, (content(index, input), (Digest::of(source.as_bytes()), *readonly))),
+                );
             }
             MountKind::Cache { id, sharing: _, initial, mode, uid, gid, readonly } => {
-                let initial = initial.as_ref().map(|(input, path)| (content(index, input), Digest::of(path.as_bytes())));
+                let initial = initial
+                    .as_ref()
+                    .map(|(input, path)| (content(index, input), Digest::of(path.as_bytes())));
                 let owner = (u64::from(*mode), (u64::from(*uid), u64::from(*gid)));
                 builder.input(&*name, (1_u64, (id.as_str(), (initial, (owner, *readonly)))));
             }
@@ -217,7 +232,10 @@ fn copy_inputs(builder: &mut KeyBuilder, copy: &Copy, content: &dyn Fn(usize, &I
                 builder.input(format!("the files of {path}"), (0_u64, content(index, input)));
             }
             Source::Inline { name, content } => {
-                builder.input(format!("the here-document {name}"), (1_u64, (name.as_str(), Digest::of(content))));
+                builder.input(
+                    format!("the here-document {name}"),
+                    (1_u64, (name.as_str(), Digest::of(content))),
+                );
             }
         }
     }

@@ -35,8 +35,8 @@ use crate::store::Store;
 use crate::time::Timestamp;
 
 pub use error::{Cause, Error};
-pub use inputs::{Context, Contexts};
 pub use files::{Files, fetch_layers, files, write_files};
+pub use inputs::{Context, Contexts};
 pub use snapshot::Snapshot;
 pub use unpack::States;
 
@@ -105,7 +105,7 @@ impl Workshop<'_> {
                 self.listener.event(Event::TaskProgress { task, done, total: Some(total) });
             };
             (self.fetch)(remote, blobs, &progress)
-                .map_err(|source| Cause::Fetch { reference: remote.clone(), source })
+                .map_err(|source| Cause::Fetch { reference: remote.familiar(), source })
         })
     }
 }

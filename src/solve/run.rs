@@ -64,7 +64,7 @@ impl Job<'_> {
 
     fn on_overlay(&self) -> Result<Made, Cause> {
         let (workshop, parent) = (self.workshop, self.inputs.parent.as_ref());
-        let disk = unpack::disk(workshop.isolation);
+        let disk = workshop.isolation.disk();
         let lower = unpack::directories(parent, workshop)?;
         let tree = tree_of(parent, workshop)?;
         let scratch = workshop.store.scratch()?;
@@ -93,11 +93,11 @@ impl Job<'_> {
         let directory = root.root();
         let step = workshop.store.scratch()?;
         self.execute(Root::Directory(directory.clone()), &directory, &step)?;
-        let changes = rootfs::scan_plain(&directory, &root.index, &tree, unpack::disk(workshop.isolation))?;
+        let changes = rootfs::scan_plain(&directory, &root.index, &tree, workshop.isolation.disk())?;
         // The next step changes the same directory: the bytes are packed now or never.
         let made = Snapshot::made(parent.cloned(), changes, workshop.now);
         let compression = if self.packed { workshop.packing.compression } else { Compression::None };
-        pack::pack(&made, workshop, &PackOptions { compression, ..workshop.packing.clone() })?;
+        pack::pack(&made, workshop, &PackOptions { compression, ..workshop.packing })?;
         let snapshot = Arc::new(made.without_origins());
         let index = rootfs::index(&directory)?;
         workshop.states.leave(snapshot.clone(), State { scratch: root.scratch, index });
@@ -122,8 +122,12 @@ impl Job<'_> {
         let step = scratch.path().join("step");
         fs_err::create_dir(&step)?;
         let mut mounts = Mounts { job: self, scratch: scratch.path(), caches: Vec::new() };
-        let specified: Vec<sandbox::Mount> =
-            run.mounts.iter().enumerate().map(|(index, mount)| mounts.prepare(index, mount)).collect::<Result<_, _>>()?;
+        let specified: Vec<sandbox::Mount> = run
+            .mounts
+            .iter()
+            .enumerate()
+            .map(|(index, mount)| mounts.prepare(index, mount))
+            .collect::<Result<_, _>>()?;
         let spec = Spec {
             rung: workshop.isolation.rung,
             root,
@@ -184,7 +188,9 @@ struct Mounts<'a> {
 impl Mounts<'_> {
     fn prepare(&mut self, index: usize, mount: &Mount) -> Result<sandbox::Mount, Cause> {
         let (content, readonly) = match &mount.kind {
-            MountKind::Bind { input, source, readonly } => (self.bind(index, input, source, *readonly)?, *readonly),
+            MountKind::Bind { input, source, readonly } => {
+                (self.bind(index, input, source, *readonly)?, *readonly)
+            }
             MountKind::Tmpfs { size_bytes } => (Content::Tmpfs { size_bytes: *size_bytes }, false),
             MountKind::File { content, mode } => {
                 (Content::File { bytes: content.to_vec(), mode: *mode }, true)
@@ -194,12 +200,16 @@ impl Mounts<'_> {
                 let prepare = |directory: &Path| -> Result<(), Cause> {
                     match initial {
                         Some((input, path)) => self.fill(index, input, path, directory),
-                        None => self.own(directory, Meta { mode: (mode & 0o7777) as u16, uid: *uid, gid: *gid, ..new }),
+                        None => self.own(
+                            directory,
+                            Meta { mode: (mode & 0o7777) as u16, uid: *uid, gid: *gid, ..new },
+                        ),
                     }
                 };
                 // As under BuildKit, what a cache starts with is part of its identity: mounts of one id that would
                 // make it with another owner, mode or content do not share.
-                let start = initial.as_ref().map(|(input, path)| self.job.content(index, input, path)).transpose()?;
+                let start =
+                    initial.as_ref().map(|(input, path)| self.job.content(index, input, path)).transpose()?;
                 let mut name = KeyBuilder::new("cache mount");
                 name.input("id", id).input("start", start);
                 name.input("owner", (u64::from(*mode), (u64::from(*uid), u64::from(*gid))));
@@ -253,7 +263,7 @@ impl Mounts<'_> {
         let mut changes = diff(&Tree::empty(), &chosen.tree);
         let bytes = chosen.bytes.clone().expect("files of a context lie in it");
         changes.origins = vec![Origin { bytes, at: RelPath::root(), to: RelPath::root() }];
-        rootfs::write_changes(directory, &changes, Form::State, unpack::disk(self.job.workshop.isolation))?;
+        rootfs::write_changes(directory, &changes, Form::State, self.job.workshop.isolation.disk())?;
         Ok(())
     }
 
@@ -262,7 +272,7 @@ impl Mounts<'_> {
         let mut tree = Tree::empty();
         tree.insert(&RelPath::root(), Entry::directory(meta));
         let changes = diff(&Tree::empty(), &tree);
-        rootfs::write_changes(directory, &changes, Form::State, unpack::disk(self.job.workshop.isolation))?;
+        rootfs::write_changes(directory, &changes, Form::State, self.job.workshop.isolation.disk())?;
         Ok(())
     }
 
@@ -293,14 +303,16 @@ impl Mounts<'_> {
                 }
             };
             put(&found.real, &RelPath::root());
-            for selected in found.below.iter().filter(|selected| matches!(selected.role, Role::Wanted | Role::Parent)) {
+            for selected in
+                found.below.iter().filter(|selected| matches!(selected.role, Role::Wanted | Role::Parent))
+            {
                 put(&found.real.join(&selected.path), &selected.path);
             }
         }
         let mut changes: Changes = diff(&Tree::empty(), &tree);
         let at = chosen.selection.matches.first().map(|found| found.real.clone()).unwrap_or_default();
         changes.origins = vec![Origin { bytes: located.bytes, at, to: RelPath::root() }];
-        rootfs::write_changes(directory, &changes, Form::State, unpack::disk(workshop.isolation))?;
+        rootfs::write_changes(directory, &changes, Form::State, workshop.isolation.disk())?;
         Ok(())
     }
 }

@@ -94,7 +94,8 @@ impl Snapshot {
 
     /// Returns this snapshot and all below it, base first.
     pub fn stack(self: &Arc<Self>) -> Vec<&Arc<Self>> {
-        let mut stack: Vec<_> = std::iter::successors(Some(self), |snapshot| snapshot.below.as_ref()).collect();
+        let mut stack: Vec<_> =
+            std::iter::successors(Some(self), |snapshot| snapshot.below.as_ref()).collect();
         stack.reverse();
         stack
     }

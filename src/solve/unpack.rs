@@ -12,8 +12,8 @@ use super::error::Cause;
 use super::{Snapshot, Workshop, bytes};
 use crate::digest::Digest;
 use crate::layer::index;
-use crate::rootfs::{self, Disk, Form, Marks, Writer};
-use crate::sandbox::{Isolation, Overlay, Rung};
+use crate::rootfs::{self, Disk, Form, Writer};
+use crate::sandbox::{Isolation, Overlay};
 use crate::store::{Scratch, TreeSlot};
 use crate::tree::{Changes, Origin};
 
@@ -60,7 +60,8 @@ pub(super) fn directories(
     for snapshot in &stack {
         known.push(find(snapshot, workshop)?);
     }
-    let missing = stack.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(snapshot, _)| *snapshot);
+    let missing =
+        stack.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(snapshot, _)| *snapshot);
     bytes::fetch(missing.filter(|snapshot| !snapshot.has_bytes()), workshop)?;
     let mut directories = Vec::new();
     for (snapshot, known) in stack.into_iter().zip(known) {
@@ -85,7 +86,8 @@ fn find(snapshot: &Snapshot, workshop: &Workshop<'_>) -> Result<Option<PathBuf>,
     let by_layer = snapshot.packed().map(|layer| layer.diff_id.0.hex());
     let by_entries = snapshot.known_changes(workshop).map(|changes| name_of(&index::encode(&changes)));
     let mapping = mapping(workshop.isolation);
-    let found = by_layer.into_iter().chain(by_entries).find_map(|name| workshop.store.find_tree(&mapping, &name));
+    let found =
+        by_layer.into_iter().chain(by_entries).find_map(|name| workshop.store.find_tree(&mapping, &name));
     if let Some(directory) = &found {
         snapshot.set_directory(directory.clone());
     }
@@ -96,7 +98,7 @@ fn make(snapshot: &Snapshot, workshop: &Workshop<'_>) -> Result<PathBuf, Cause> 
     if let Some(directory) = find(snapshot, workshop)? {
         return Ok(directory);
     }
-    let disk = disk(workshop.isolation);
+    let disk = workshop.isolation.disk();
     let changes = snapshot.known_changes(workshop).filter(|_| snapshot.has_bytes());
     let name = match (&changes, snapshot.packed()) {
         (Some(changes), _) => name_of(&index::encode(changes)),
@@ -165,7 +167,11 @@ pub struct States(Mutex<Vec<(Arc<Snapshot>, State)>>);
 
 impl States {
     /// Takes over the directory that holds `snapshot`, or makes one.
-    pub(super) fn take(&self, snapshot: Option<&Arc<Snapshot>>, workshop: &Workshop<'_>) -> Result<State, Cause> {
+    pub(super) fn take(
+        &self,
+        snapshot: Option<&Arc<Snapshot>>,
+        workshop: &Workshop<'_>,
+    ) -> Result<State, Cause> {
         if let Some(snapshot) = snapshot {
             let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(at) = left.iter().position(|(of, _)| Arc::ptr_eq(of, snapshot)) {
@@ -193,7 +199,7 @@ pub(super) fn write_state(
     workshop: &Workshop<'_>,
 ) -> Result<(), Cause> {
     let stack = snapshot.map(Snapshot::stack).unwrap_or_default();
-    let disk = disk(workshop.isolation);
+    let disk = workshop.isolation.disk();
     bytes::fetch(stack.iter().copied().filter(|snapshot| !snapshot.has_bytes()), workshop)?;
     for snapshot in stack {
         if snapshot.has_bytes() {
@@ -210,18 +216,8 @@ pub(super) fn write_state(
     Ok(())
 }
 
-/// Returns what directories of the store can hold under this isolation.
-pub(super) const fn disk(isolation: &Isolation) -> Disk {
-    let marks = match isolation.overlay {
-        Overlay::User => Marks::User,
-        Overlay::Trusted | Overlay::Absent => Marks::Trusted,
-    };
-    let owners = !matches!(isolation.rung, Rung::SingleId);
-    Disk { owners, devices: !isolation.rung.in_user_namespace(), marks }
-}
-
 /// Returns what directories of the user's can hold: ids that exist only in a user namespace would be of no use there.
 pub(super) const fn user_disk(isolation: &Isolation) -> Disk {
     let root = !isolation.rung.in_user_namespace();
-    Disk { owners: root, devices: root, ..disk(isolation) }
+    Disk { owners: root, devices: root, ..isolation.disk() }
 }

@@ -51,7 +51,8 @@ impl Listener for Live {
                 bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
                 bar.set_prefix(name.clone());
                 bar.enable_steady_tick(TICK);
-                let task_state = Task { name, bar, lines: Lines::default(), reason: None, output: Vec::new() };
+                let task_state =
+                    Task { name, bar, lines: Lines::default(), reason: None, output: Vec::new() };
                 tasks.insert(task, task_state);
             }
             Event::TaskReason { task, reason } => {
@@ -81,7 +82,8 @@ impl Listener for Live {
             Event::TaskFinished { task, outcome, elapsed } => {
                 let Some(mut state) = tasks.remove(&task) else { return };
                 state.bar.finish_and_clear();
-                let reason = state.reason.map(|reason| format!(" (not cached: {reason})")).unwrap_or_default();
+                let reason =
+                    state.reason.map(|reason| format!(" (not cached: {reason})")).unwrap_or_default();
                 match outcome {
                     Outcome::Done => self.print(format!("  {} {}{reason}", state.name, seconds(elapsed))),
                     Outcome::Cached => self.print(format!("  CACHED {}", state.name)),

@@ -27,8 +27,12 @@ impl RawJson {
                 "line": self.source.line(warning.span.start),
                 "help": warning.help,
             }),
-            Event::TaskStarted { task, name } => json!({ "event": "task-started", "task": task, "name": name }),
-            Event::TaskReason { task, reason } => json!({ "event": "task-reason", "task": task, "reason": reason }),
+            Event::TaskStarted { task, name } => {
+                json!({ "event": "task-started", "task": task, "name": name })
+            }
+            Event::TaskReason { task, reason } => {
+                json!({ "event": "task-reason", "task": task, "reason": reason })
+            }
             Event::TaskProgress { task, done, total } => {
                 json!({ "event": "task-progress", "task": task, "done": done, "total": total })
             }

@@ -86,7 +86,13 @@ impl Case {
         let layers = given["layers"].as_u64().unwrap_or(1);
         let layers: Vec<Layer> = (0..layers).map(|number| layer(&format!("{key} {number}"))).collect();
         config.rootfs.diff_ids = layers.iter().map(|layer| layer.diff_id).collect();
-        Ok(Arc::new(Image { manifest: Digest::of(key.to_string()), id: Digest::of("config"), config, layers, remote: None }))
+        Ok(Arc::new(Image {
+            manifest: Digest::of(key.to_string()),
+            id: Digest::of("config"),
+            config,
+            layers,
+            remote: None,
+        }))
     }
 }
 
