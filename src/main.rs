@@ -1,5 +1,6 @@
 //! The `kiln` command: arguments in, one call into the library, an exit code out.
 
+#[expect(clippy::disallowed_methods, reason = "environment and clock are read here and nowhere else")]
 mod cli;
 
 use std::process::ExitCode;

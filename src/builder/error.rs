@@ -99,7 +99,7 @@ impl Error {
 
     /// Tells whether the user ended the build.
     pub fn is_cancelled(&self) -> bool {
-        matches!(self, Self::Step(error) if matches!(error.cause, solve::Cause::Cancelled))
+        matches!(self, Self::Step(error) if matches!(*error.cause, solve::Cause::Cancelled))
     }
 
     /// Returns one thing to try, where there is one.

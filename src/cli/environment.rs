@@ -70,7 +70,6 @@ fn default_store() -> Result<PathBuf, Failure> {
     Ok(data_home.join("kiln"))
 }
 
-#[expect(clippy::disallowed_methods, reason = "the clock is read here, once, and handed down")]
 fn now() -> Result<Timestamp, Failure> {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
     let seconds = since_epoch.map_err(|_| Failure::plain("the system clock stands before 1970"))?.as_secs();

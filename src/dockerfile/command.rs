@@ -19,7 +19,7 @@ pub(super) struct Cooked<'a> {
 
 impl<'a> Command<'a> {
     /// Splits `line`. Flags are the words in front that begin with `--`; a lone `--` ends them.
-    pub fn split(line: Fragment<'a>, escape: char) -> Self {
+    pub(super) fn split(line: Fragment<'a>, escape: char) -> Self {
         let (name, rest) = line.trim().split_once_blank();
         let rest = rest.unwrap_or_else(|| name.from(name.as_str().len()));
         let (flags, args) = split_flags(rest, escape);
@@ -27,7 +27,7 @@ impl<'a> Command<'a> {
     }
 
     /// Tells whether `<<WORD` in this line begins a here-document.
-    pub fn takes_heredocs(&self, escape: char) -> bool {
+    pub(super) fn takes_heredocs(&self, escape: char) -> bool {
         if self.is("ONBUILD") && !self.args.is_empty() {
             return Command::split(self.args, escape).reads_bodies();
         }

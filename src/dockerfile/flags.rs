@@ -24,7 +24,7 @@ pub(super) struct Flags {
 
 impl Flags {
     /// Checks `flags` against the ones that the instruction knows.
-    pub fn parse(flags: &[Cooked<'_>], known: &[(&'static str, Takes)]) -> Result<Self, Diagnostic> {
+    pub(super) fn parse(flags: &[Cooked<'_>], known: &[(&'static str, Takes)]) -> Result<Self, Diagnostic> {
         let mut given: Vec<(&'static str, Spanned<String>)> = Vec::new();
         for flag in flags {
             let (name, value) = match flag.text.split_once('=') {
@@ -57,27 +57,27 @@ impl Flags {
     }
 
     /// Returns a text flag; `None` if it is not given or empty.
-    pub fn text(&self, name: &str) -> Option<Spanned<String>> {
+    pub(super) fn text(&self, name: &str) -> Option<Spanned<String>> {
         self.any(name).filter(|text| !text.value.is_empty())
     }
 
     /// Returns a text flag, empty or not.
-    pub fn any(&self, name: &str) -> Option<Spanned<String>> {
+    pub(super) fn any(&self, name: &str) -> Option<Spanned<String>> {
         self.list(name).into_iter().next()
     }
 
     /// Returns a text flag whose value is expanded later.
-    pub fn word(&self, name: &str) -> Option<Word> {
+    pub(super) fn word(&self, name: &str) -> Option<Word> {
         self.text(name).map(|text| Word { raw: text.value, span: text.span })
     }
 
     /// Returns all values of a list flag in their order.
-    pub fn list(&self, name: &str) -> Vec<Spanned<String>> {
+    pub(super) fn list(&self, name: &str) -> Vec<Spanned<String>> {
         self.given.iter().filter(|(given, _)| *given == name).map(|(_, value)| value.clone()).collect()
     }
 
     /// Returns a boolean flag.
-    pub fn boolean(&self, name: &str) -> Option<Spanned<bool>> {
+    pub(super) fn boolean(&self, name: &str) -> Option<Spanned<bool>> {
         self.any(name).map(|flag| Spanned::new(flag.value == "true", flag.span))
     }
 }

@@ -48,7 +48,7 @@ pub(super) struct Body {
 
 impl Body {
     /// Returns the here-document as instructions hold it.
-    pub fn heredoc(&self) -> Heredoc {
+    pub(super) fn heredoc(&self) -> Heredoc {
         let Redirection { name, expand, chomp } = self.redirection.clone();
         let body = if chomp {
             self.text.split_inclusive('\n').map(|line| line.trim_start_matches('\t')).collect()

@@ -20,17 +20,17 @@ struct Piece {
 
 impl Joined {
     /// Appends `text`, which stands at byte `source` of the source.
-    pub fn push(&mut self, source: usize, text: &str) {
+    pub(super) fn push(&mut self, source: usize, text: &str) {
         self.pieces.push(Piece { here: self.text.len(), source });
         self.text += text;
     }
 
-    pub fn as_str(&self) -> &str {
+    pub(super) fn as_str(&self) -> &str {
         &self.text
     }
 
     /// Returns the whole line.
-    pub fn fragment(&self) -> Fragment<'_> {
+    pub(super) fn fragment(&self) -> Fragment<'_> {
         Fragment { line: self, start: 0, end: self.text.len() }
     }
 
@@ -58,16 +58,16 @@ pub(super) const fn is_blank(char: char) -> bool {
 }
 
 impl<'a> Fragment<'a> {
-    pub fn as_str(self) -> &'a str {
+    pub(super) fn as_str(self) -> &'a str {
         &self.line.text[self.start..self.end]
     }
 
-    pub const fn is_empty(self) -> bool {
+    pub(super) const fn is_empty(self) -> bool {
         self.start == self.end
     }
 
     /// Returns where the fragment stands in the source; what was removed inside is covered.
-    pub fn span(self) -> Span {
+    pub(super) fn span(self) -> Span {
         if self.is_empty() {
             // An empty fragment at the end of a piece belongs to what stands before it.
             let at = self
@@ -80,23 +80,23 @@ impl<'a> Fragment<'a> {
     }
 
     /// Returns the bytes `start..end` of this fragment.
-    pub fn slice(self, start: usize, end: usize) -> Self {
+    pub(super) fn slice(self, start: usize, end: usize) -> Self {
         Self { line: self.line, start: self.start + start, end: self.start + end }
     }
 
     /// Returns everything from byte `start` of this fragment.
-    pub fn from(self, start: usize) -> Self {
+    pub(super) fn from(self, start: usize) -> Self {
         self.slice(start, self.end - self.start)
     }
 
-    pub fn trim(self) -> Self {
+    pub(super) fn trim(self) -> Self {
         let text = self.as_str();
         let start = text.len() - text.trim_start().len();
         self.slice(start, start + text.trim().len())
     }
 
     /// Splits at the first run of blanks, which is dropped.
-    pub fn split_once_blank(self) -> (Self, Option<Self>) {
+    pub(super) fn split_once_blank(self) -> (Self, Option<Self>) {
         let text = self.as_str();
         match text.find(is_blank) {
             None => (self, None),
@@ -108,7 +108,7 @@ impl<'a> Fragment<'a> {
     }
 
     /// Splits at every run of blanks.
-    pub fn split_blanks(self) -> Vec<Self> {
+    pub(super) fn split_blanks(self) -> Vec<Self> {
         let mut parts = Vec::new();
         let mut rest = Some(self).filter(|all| !all.is_empty());
         while let Some(fragment) = rest {
@@ -119,7 +119,7 @@ impl<'a> Fragment<'a> {
         parts
     }
 
-    pub fn word(self) -> Word {
+    pub(super) fn word(self) -> Word {
         Word { raw: self.as_str().to_owned(), span: self.span() }
     }
 }

@@ -21,7 +21,7 @@ pub enum Decoder<R: Read> {
 }
 
 /// The stream with the bytes put back that told the codec.
-pub type Input<R> = BufReader<io::Chain<io::Cursor<Vec<u8>>, R>>;
+pub(super) type Input<R> = BufReader<io::Chain<io::Cursor<Vec<u8>>, R>>;
 
 const INPUT_BUFFER: usize = 128 * 1024;
 

@@ -109,7 +109,7 @@ pub(super) struct Arguments(Vec<(String, Option<String>)>, HashMap<String, usize
 
 impl Arguments {
     /// Declares `name`.
-    pub fn set(&mut self, name: &str, value: Option<String>) {
+    pub(super) fn set(&mut self, name: &str, value: Option<String>) {
         if let Some(place) = self.1.get(name) {
             self.0[*place].1 = value;
         } else {
@@ -119,12 +119,12 @@ impl Arguments {
     }
 
     /// Tells whether `name` is declared.
-    pub fn contains(&self, name: &str) -> bool {
+    pub(super) fn contains(&self, name: &str) -> bool {
         self.1.contains_key(name)
     }
 
     /// Returns names and values in order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, Option<&str>)> {
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = (&str, Option<&str>)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_deref()))
     }
 }
@@ -317,7 +317,7 @@ impl State {
     }
 
     /// Adds an entry to the history.
-    pub fn record(&mut self, created_by: String, step: Option<StepId>) {
+    pub(super) fn record(&mut self, created_by: String, step: Option<StepId>) {
         let author = String::new();
         self.history.push(HistoryEntry { created_by, author, step });
     }
@@ -354,7 +354,7 @@ impl Fold<'_, '_> {
     }
 
     /// Adds a finding, at the place that means something to the user.
-    pub fn report(&mut self, mut finding: Diagnostic) {
+    pub(super) fn report(&mut self, mut finding: Diagnostic) {
         finding.span = self.at(finding.span);
         if let (Origin::Image(_), None) = (self.now.origin, &finding.help) {
             finding.help = Some(format!("this comes from the image's trigger `ONBUILD {}`", self.now.text));
@@ -363,7 +363,7 @@ impl Fold<'_, '_> {
     }
 
     /// Adds a warning that a check may have found.
-    pub fn report_some(&mut self, finding: Option<Diagnostic>) {
+    pub(super) fn report_some(&mut self, finding: Option<Diagnostic>) {
         finding.into_iter().for_each(|finding| self.report(finding));
     }
 
@@ -375,7 +375,7 @@ impl Fold<'_, '_> {
     }
 
     /// Expands a word against the stage's variables; names without a value are warned of.
-    pub fn word(&mut self, word: &Word) -> Result<String, Diagnostic> {
+    pub(super) fn word(&mut self, word: &Word) -> Result<String, Diagnostic> {
         if words::is_plain(&word.raw, self.build.escape) {
             return Ok(word.raw.clone());
         }
@@ -385,12 +385,12 @@ impl Fold<'_, '_> {
     }
 
     /// Expands a word that may not be there.
-    pub fn optional_word(&mut self, word: Option<&Word>) -> Result<Option<String>, Diagnostic> {
+    pub(super) fn optional_word(&mut self, word: Option<&Word>) -> Result<Option<String>, Diagnostic> {
         word.map(|word| self.word(word)).transpose()
     }
 
     /// Warns of names that neither have a value nor are declared by ARG.
-    pub fn warn_of_unset(&mut self, unset: &[String], span: Span) {
+    pub(super) fn warn_of_unset(&mut self, unset: &[String], span: Span) {
         for name in unset {
             if self.state.arguments.contains(name) || SWITCHES.contains(&name.as_str()) {
                 continue;
@@ -401,7 +401,7 @@ impl Fold<'_, '_> {
     }
 
     /// Says more about the last finding, if it is about `span`.
-    pub fn explain_last(&mut self, span: Span, help: &str) {
+    pub(super) fn explain_last(&mut self, span: Span, help: &str) {
         let span = self.at(span);
         if let Some(finding) = self.build.findings.last_mut().filter(|finding| finding.span == span) {
             finding.help = Some(help.to_owned());
@@ -409,7 +409,7 @@ impl Fold<'_, '_> {
     }
 
     /// Adds a step that changes the root file system.
-    pub fn add_step(&mut self, op: Op, shown: &str) -> StepId {
+    pub(super) fn add_step(&mut self, op: Op, shown: &str) -> StepId {
         let onbuild = if self.now.origin == Origin::Stage { "" } else { "ONBUILD " };
         let name = self.label.next(&format!("{onbuild}{shown}"));
         let span = match self.now.origin {
@@ -423,7 +423,7 @@ impl Fold<'_, '_> {
     }
 
     /// Returns what reading from `source` means: a stage's result, an image or a named context.
-    pub fn input(&mut self, source: usize, what: &str, span: Span) -> Result<Input, Diagnostic> {
+    pub(super) fn input(&mut self, source: usize, what: &str, span: Span) -> Result<Input, Diagnostic> {
         let stages = self.build.stages;
         let entry = &stages.entries[source];
         if let Some(state) = &self.build.results[source] {

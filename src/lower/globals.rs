@@ -22,7 +22,7 @@ pub(super) struct Globals {
 
 impl Globals {
     /// Evaluates the arguments in order (statement 58); `--build-arg` wins over every default.
-    pub fn evaluate(
+    pub(super) fn evaluate(
         file: &Dockerfile,
         options: &Options,
         findings: &mut Vec<Diagnostic>,
@@ -35,12 +35,16 @@ impl Globals {
     }
 
     /// Returns the value of `name`.
-    pub fn get(&self, name: &str) -> Option<&str> {
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.values.get(name)
     }
 
     /// Expands a word of a FROM line, and reports names that nothing declares.
-    pub fn expand(&self, word: &Word, findings: &mut Vec<Diagnostic>) -> Result<Expansion, Diagnostic> {
+    pub(super) fn expand(
+        &self,
+        word: &Word,
+        findings: &mut Vec<Diagnostic>,
+    ) -> Result<Expansion, Diagnostic> {
         let expansion = words::expand_at(&word.raw, word.span, self.escape, &self.values)?;
         for name in &expansion.unset {
             if !self.declared.contains(name) {
@@ -52,7 +56,7 @@ impl Globals {
     }
 
     /// Returns the names that FROM lines can use.
-    pub fn known(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn known(&self) -> impl Iterator<Item = &str> {
         let without_value =
             self.declared.iter().map(String::as_str).filter(|name| self.values.get(name).is_none());
         self.values.names().chain(without_value)

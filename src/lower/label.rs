@@ -10,12 +10,12 @@ pub(super) struct Label {
 
 impl Label {
     /// Names `total` steps of `stage`; an empty name is left out.
-    pub const fn new(stage: String, total: usize) -> Self {
+    pub(super) const fn new(stage: String, total: usize) -> Self {
         Self { stage, total, done: 0 }
     }
 
     /// Names the next step. Numbers are padded so that they stand below each other.
-    pub fn next(&mut self, text: &str) -> String {
+    pub(super) fn next(&mut self, text: &str) -> String {
         if self.total == 0 {
             return text.to_owned();
         }

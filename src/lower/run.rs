@@ -168,7 +168,7 @@ pub(super) struct ProxyVariables(Vec<(String, String)>);
 
 impl ProxyVariables {
     /// Picks them out, whatever their case.
-    pub fn new(build_args: &BTreeMap<String, String>) -> Self {
+    pub(super) fn new(build_args: &BTreeMap<String, String>) -> Self {
         let mut variables = Vec::new();
         for kind in ["http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"] {
             // Of two spellings the one that sorts last wins, as in BuildKit.

@@ -33,7 +33,7 @@ impl Pair {
 
 impl Variables {
     /// Reads an environment: for a name that stands there twice, the last value at the first place.
-    pub fn from_env(env: &[String]) -> Self {
+    pub(super) fn from_env(env: &[String]) -> Self {
         let mut variables = Self::default();
         for pair in env {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -43,7 +43,7 @@ impl Variables {
     }
 
     /// Sets `name`.
-    pub fn set(&mut self, name: &str, value: &str) {
+    pub(super) fn set(&mut self, name: &str, value: &str) {
         self.shared = None;
         let pair = Pair { text: format!("{name}={value}").into(), name_length: name.len() };
         if let Some(place) = self.places.get(name) {
@@ -55,27 +55,27 @@ impl Variables {
     }
 
     /// Returns the value of `name`.
-    pub fn get(&self, name: &str) -> Option<&str> {
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.places.get(name).map(|place| self.pairs[*place].value())
     }
 
     /// Returns the names in their order.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.pairs.iter().map(Pair::name)
     }
 
     /// Returns names and values in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.pairs.iter().map(|pair| (pair.name(), pair.value()))
     }
 
     /// Returns `NAME=value` for each, in order.
-    pub fn to_env(&self) -> Vec<String> {
+    pub(super) fn to_env(&self) -> Vec<String> {
         self.pairs.iter().map(|pair| pair.text.to_string()).collect()
     }
 
     /// Returns `NAME=value` for each, in order; the same list until something changes.
-    pub fn share(&mut self) -> Arc<[Arc<str>]> {
+    pub(super) fn share(&mut self) -> Arc<[Arc<str>]> {
         let pairs = &self.pairs;
         let shared =
             self.shared.get_or_insert_with(|| pairs.iter().map(|pair| Arc::clone(&pair.text)).collect());

@@ -9,7 +9,7 @@ pub(super) struct Class {
 
 impl Class {
     /// Reads a class behind its `[`; returns it and what follows its `]`. `None` if it is malformed.
-    pub fn parse(text: &[u8]) -> Option<(Self, &[u8])> {
+    pub(super) fn parse(text: &[u8]) -> Option<(Self, &[u8])> {
         let (negated, mut rest) = match text.strip_prefix(b"^") {
             Some(rest) => (true, rest),
             None => (false, text),
@@ -31,7 +31,7 @@ impl Class {
         }
     }
 
-    pub fn holds(&self, char: char) -> bool {
+    pub(super) fn holds(&self, char: char) -> bool {
         self.ranges.iter().any(|(low, high)| (*low..=*high).contains(&char)) != self.negated
     }
 }

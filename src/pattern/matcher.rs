@@ -150,7 +150,7 @@ pub(super) enum Pattern {
 
 impl Pattern {
     /// Parses a clean pattern; `None` if it is malformed.
-    pub fn parse(pattern: &[u8]) -> Option<Self> {
+    pub(super) fn parse(pattern: &[u8]) -> Option<Self> {
         let tokens = tokens(pattern, true)?;
         Some(match tokens.as_slice() {
             [] => Self::Exact(Vec::new()),
@@ -166,7 +166,7 @@ impl Pattern {
         })
     }
 
-    pub fn matches(&self, path: &[u8]) -> bool {
+    pub(super) fn matches(&self, path: &[u8]) -> bool {
         match self {
             Self::Exact(text) => path == text,
             Self::Prefix(prefix) => path.starts_with(prefix),
@@ -176,7 +176,7 @@ impl Pattern {
     }
 
     /// Tells whether a path below `directory` might match; it may say yes too often.
-    pub fn reaches_below(&self, directory: &[u8]) -> bool {
+    pub(super) fn reaches_below(&self, directory: &[u8]) -> bool {
         let below = [directory, b"/"].concat();
         let agrees =
             |prefix: &[u8]| directory.is_empty() || prefix.starts_with(&below) || below.starts_with(prefix);

@@ -86,7 +86,7 @@ pub(super) fn lookup(workshop: &Workshop<'_>, key: Key, ignore_cache: bool) -> O
         (Some(layer), _) => {
             let right_form = layer.blob.media_type == pack::media_type(workshop.packing.compression);
             let there = right_form && workshop.store.contains(&layer.blob);
-            there.then(|| Answer::Bytes(Found { record, unpacked: None }))
+            there.then_some(Answer::Bytes(Found { record, unpacked: None }))
         }
         (None, Some(name)) => {
             let unpacked = unpack::recall(workshop, name)?;

@@ -16,7 +16,7 @@ pub struct Error {
     pub span: Option<Span>,
     /// What went wrong.
     #[source]
-    pub cause: Cause,
+    pub cause: Box<Cause>,
 }
 
 /// What went wrong in a step.

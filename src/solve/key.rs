@@ -44,7 +44,7 @@ pub(super) fn definitions(graph: &Graph, workshop: &Workshop<'_>) -> Result<Vec<
         let definition = define(step, &definitions, workshop).map_err(|cause| Error {
             name: step.name.clone(),
             span: step.span,
-            cause,
+            cause: Box::new(cause),
         })?;
         definitions.push(definition);
     }

@@ -302,6 +302,6 @@ impl Shared<'_> {
 
     fn error(&self, id: StepId, cause: Cause) -> Error {
         let step = self.graph.step(id);
-        Error { name: step.name.clone(), span: step.span, cause }
+        Error { name: step.name.clone(), span: step.span, cause: Box::new(cause) }
     }
 }

@@ -16,18 +16,18 @@ use crate::support::registry::{Options, PASSWORD, TestRegistry, USER};
 use crate::support::{push, require, skip};
 
 /// A client with a store of its own.
-pub struct Client {
+pub(crate) struct Client {
     pub registry: Registry,
     pub store: Store,
     _folder: tempfile::TempDir,
 }
 
 impl Client {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(|_| {})
     }
 
-    pub fn with(configure: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) fn with(configure: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         let mut config = Config::new(store.clone());
@@ -36,27 +36,27 @@ impl Client {
         Self { registry: Registry::new(config).unwrap(), store, _folder: folder }
     }
 
-    pub fn resolve(&self, name: &str) -> Result<Image, Error> {
+    pub(crate) fn resolve(&self, name: &str) -> Result<Image, Error> {
         self.registry.resolve(&name.parse().unwrap(), &Platform::host())
     }
 
-    pub fn fetch(&self, image: &Image) -> Result<(), Error> {
+    pub(crate) fn fetch(&self, image: &Image) -> Result<(), Error> {
         let from: &Reference = image.remote.as_ref().expect("the store lacks a layer");
         self.registry.fetch(from, &blobs(image), &|_, _| ())
     }
 }
 
-pub fn blobs(image: &Image) -> Vec<Blob> {
+pub(crate) fn blobs(image: &Image) -> Vec<Blob> {
     image.layers.iter().map(|layer| layer.blob.clone()).collect()
 }
 
-pub fn hosts(text: &str) -> Hosts {
+pub(crate) fn hosts(text: &str) -> Hosts {
     let mut hosts = Hosts::default();
     hosts.add(Path::new("registries.conf"), text).unwrap();
     hosts
 }
 
-pub fn layer(name: &str, bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn layer(name: &str, bytes: &[u8]) -> Vec<u8> {
     let mut layer = Layer::new();
     layer.file(name, 0o644, bytes);
     layer.finish()

@@ -14,7 +14,7 @@ const MTIME: u64 = 1_700_000_000;
 const CACHE: &str = "/var/tmp/kiln-test-bases";
 
 /// One image of one platform.
-pub struct Image {
+pub(crate) struct Image {
     /// For example `amd64`.
     pub architecture: String,
     /// For example `v7`; mostly empty.
@@ -27,7 +27,7 @@ pub struct Image {
 
 impl Image {
     /// Returns an image of this machine's architecture.
-    pub fn new(layers: Vec<Vec<u8>>) -> Self {
+    pub(crate) fn new(layers: Vec<Vec<u8>>) -> Self {
         Self {
             architecture: host_architecture().into(),
             variant: String::new(),
@@ -41,13 +41,13 @@ impl Image {
 
     /// Returns the same image, said to be for another platform.
     #[must_use]
-    pub fn for_platform(self, architecture: &str, variant: &str) -> Self {
+    pub(crate) fn for_platform(self, architecture: &str, variant: &str) -> Self {
         Self { architecture: architecture.into(), variant: variant.into(), ..self }
     }
 }
 
 /// Returns Docker's name of this machine's architecture.
-pub fn host_architecture() -> &'static str {
+pub(crate) fn host_architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
@@ -56,36 +56,36 @@ pub fn host_architecture() -> &'static str {
 }
 
 /// A tar in the making, with a fixed time.
-pub struct Layer(tar::Builder<Vec<u8>>);
+pub(crate) struct Layer(tar::Builder<Vec<u8>>);
 
 impl Layer {
     /// Begins an empty layer.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tar::Builder::new(Vec::new()))
     }
 
     /// Adds a directory.
-    pub fn dir(&mut self, path: &str, mode: u32) -> &mut Self {
+    pub(crate) fn dir(&mut self, path: &str, mode: u32) -> &mut Self {
         self.entry(tar::EntryType::Directory, &format!("{path}/"), mode, &[])
     }
 
     /// Adds a file of root.
-    pub fn file(&mut self, path: &str, mode: u32, bytes: &[u8]) -> &mut Self {
+    pub(crate) fn file(&mut self, path: &str, mode: u32, bytes: &[u8]) -> &mut Self {
         self.entry(tar::EntryType::Regular, path, mode, bytes)
     }
 
     /// Adds a symbolic link.
-    pub fn symlink(&mut self, path: &str, target: &str) -> &mut Self {
+    pub(crate) fn symlink(&mut self, path: &str, target: &str) -> &mut Self {
         self.link(tar::EntryType::Symlink, path, target)
     }
 
     /// Adds a further name of a file that the layer has.
-    pub fn hard_link(&mut self, path: &str, target: &str) -> &mut Self {
+    pub(crate) fn hard_link(&mut self, path: &str, target: &str) -> &mut Self {
         self.link(tar::EntryType::Link, path, target)
     }
 
     /// Returns the tar.
-    pub fn finish(self) -> Vec<u8> {
+    pub(crate) fn finish(self) -> Vec<u8> {
         self.0.into_inner().expect("a tar in memory")
     }
 
@@ -122,7 +122,7 @@ fn header(kind: tar::EntryType, mode: u32, size: u64) -> tar::Header {
 /// Makes the layer of a small system around Debian's static busybox; `None` if it is not installed.
 ///
 /// The applets are hard links, as in the image that everybody knows.
-pub fn busybox_layer() -> Option<Vec<u8>> {
+pub(crate) fn busybox_layer() -> Option<Vec<u8>> {
     let program = ["/bin/busybox", "/usr/bin/busybox"].iter().find(|path| Path::new(path).exists())?;
     let bytes = std::fs::read(program).expect("busybox can be read");
     let applets = super::run(program, ["--list"]);
@@ -158,7 +158,7 @@ pub fn busybox_layer() -> Option<Vec<u8>> {
 }
 
 /// Writes images into an OCI layout under `tag`: one as a manifest, several as an index. Returns the digest.
-pub fn write_layout(layout: &Path, tag: &str, images: &[Image]) -> String {
+pub(crate) fn write_layout(layout: &Path, tag: &str, images: &[Image]) -> String {
     std::fs::create_dir_all(layout.join("blobs/sha256")).expect("the layout's folder");
     std::fs::write(layout.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).expect("oci-layout");
     let manifests: Vec<Value> = images.iter().map(|image| write_image(layout, image)).collect();
@@ -244,7 +244,7 @@ fn digest_of(bytes: &[u8]) -> String {
 ///
 /// # Errors
 /// The reason why it cannot be made here.
-pub fn debian_tar() -> Result<PathBuf, String> {
+pub(crate) fn debian_tar() -> Result<PathBuf, String> {
     let suite = debian_suite().ok_or("this machine is not Debian: no release to make a root of")?;
     let path = Path::new(CACHE).join(format!("{suite}-{}-minbase.tar", host_architecture()));
     std::fs::create_dir_all(CACHE).map_err(|error| format!("{CACHE}: {error}"))?;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 /// What happens to one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// The registry's answer, whole.
     None,
     /// Another status, with an empty body.
@@ -31,7 +31,7 @@ pub enum Fault {
 
 /// One request as the proxy saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
+pub(crate) struct Request {
     /// For example `GET`.
     pub method: String,
     /// For example `/v2/a/blobs/sha256:…`.
@@ -47,14 +47,17 @@ pub struct Request {
 type Decide = dyn Fn(&Request, usize) -> Fault + Send + Sync;
 
 /// A running proxy; its threads end with the test process.
-pub struct FaultProxy {
+pub(crate) struct FaultProxy {
     port: u16,
     requests: Arc<Mutex<Vec<Request>>>,
 }
 
 impl FaultProxy {
     /// Starts a proxy before `upstream`. `decide` is given a request and how often its path came before.
-    pub fn start(upstream: &str, decide: impl Fn(&Request, usize) -> Fault + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(
+        upstream: &str,
+        decide: impl Fn(&Request, usize) -> Fault + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
         let port = listener.local_addr().expect("a bound address").port();
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -71,12 +74,12 @@ impl FaultProxy {
     }
 
     /// Returns the host as it stands in an image's name.
-    pub fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
     /// Returns the requests so far whose path contains `part`.
-    pub fn requests(&self, part: &str) -> Vec<Request> {
+    pub(crate) fn requests(&self, part: &str) -> Vec<Request> {
         let requests = self.requests.lock().expect("no proxy thread panics");
         requests.iter().filter(|request| request.path.contains(part)).cloned().collect()
     }

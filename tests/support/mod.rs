@@ -4,10 +4,10 @@
 //! that a machine that is meant to run everything does.
 #![allow(dead_code, reason = "not every test binary uses every part")]
 
-pub mod bases;
-pub mod fault;
-pub mod registry;
-pub mod validate;
+pub(crate) mod bases;
+pub(crate) mod fault;
+pub(crate) mod registry;
+pub(crate) mod validate;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -35,14 +35,14 @@ macro_rules! require {
 pub(crate) use require;
 
 /// Says that a test is skipped, or fails it where nothing may be skipped.
-pub fn skipped(reason: &str) {
+pub(crate) fn skipped(reason: &str) {
     let test = std::thread::current().name().unwrap_or("test").to_owned();
     assert!(std::env::var_os("KILN_TEST_STRICT").is_none_or(|strict| strict != "1"), "{test}: {reason}");
     eprintln!("SKIPPED {test}: {reason}");
 }
 
 /// Finds a program in PATH, or where Debian keeps the administrator's.
-pub fn find_program(name: &str) -> Option<PathBuf> {
+pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain(["/usr/sbin", "/sbin", "/bin"].map(PathBuf::from))
@@ -51,7 +51,7 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
 }
 
 /// Runs a program that must succeed, and returns what it printed on stdout.
-pub fn run(program: &str, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> String {
+pub(crate) fn run(program: &str, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> String {
     let mut command = Command::new(program);
     command.args(arguments);
     let output = command.output().unwrap_or_else(|error| panic!("{program}: {error}"));
@@ -66,7 +66,7 @@ pub fn run(program: &str, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>
 }
 
 /// Copies an OCI layout's image, with all platforms, to a registry.
-pub fn push(layout: &Path, tag: &str, destination: &str, credentials: Option<&str>) {
+pub(crate) fn push(layout: &Path, tag: &str, destination: &str, credentials: Option<&str>) {
     let mut arguments = vec!["copy".to_owned(), "--all".into(), "--dest-tls-verify=false".into()];
     arguments.extend(credentials.map(|credentials| format!("--dest-creds={credentials}")));
     arguments.push(format!("oci:{}:{tag}", layout.display()));

@@ -10,17 +10,17 @@ use std::time::Duration;
 const HTPASSWD: &str = "user:$2y$05$abcdefghijklmnopqrstuuHIrMEWpUCQe2YqFR3sXwQ75u4od..9q\n";
 
 /// The user of a registry with [`Options::password`].
-pub const USER: &str = "user";
+pub(crate) const USER: &str = "user";
 
 /// Its password.
-pub const PASSWORD: &str = "pw";
+pub(crate) const PASSWORD: &str = "pw";
 
 /// How long a registry may take to listen on a busy machine.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What kind of registry.
 #[derive(Default)]
-pub struct Options {
+pub(crate) struct Options {
     /// Whether it asks for [`USER`] and [`PASSWORD`].
     pub password: bool,
     /// A certificate and its key, both PEM: speak TLS.
@@ -28,7 +28,7 @@ pub struct Options {
 }
 
 /// A running registry.
-pub struct TestRegistry {
+pub(crate) struct TestRegistry {
     child: Child,
     port: u16,
     folder: tempfile::TempDir,
@@ -36,12 +36,12 @@ pub struct TestRegistry {
 
 impl TestRegistry {
     /// Starts a registry without password and TLS.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_with(&Options::default())
     }
 
     /// Starts a registry and waits until it listens.
-    pub fn start_with(options: &Options) -> Self {
+    pub(crate) fn start_with(options: &Options) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the registry");
         let at = |name: &str| folder.path().join(name);
         let mut config = format!(
@@ -80,23 +80,23 @@ impl TestRegistry {
     }
 
     /// Returns the host as it stands in an image's name.
-    pub fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
     /// Returns where the registry keeps a blob.
-    pub fn blob_path(&self, digest: &str) -> PathBuf {
+    pub(crate) fn blob_path(&self, digest: &str) -> PathBuf {
         let hex = digest.strip_prefix("sha256:").expect("a sha256 digest");
         self.storage().join("docker/registry/v2/blobs/sha256").join(&hex[..2]).join(hex).join("data")
     }
 
     /// Returns the registry's storage directory.
-    pub fn storage(&self) -> PathBuf {
+    pub(crate) fn storage(&self) -> PathBuf {
         self.folder.path().join("storage")
     }
 
     /// Returns a folder that lives as long as the registry.
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 /// Returns what is wrong with every image of a layout.
-pub fn layout(path: &Path) -> Vec<String> {
+pub(crate) fn layout(path: &Path) -> Vec<String> {
     let mut problems = Vec::new();
     let files = if path.is_dir() { read_directory(path) } else { read_tar(path, &mut problems) };
     let mut check = Check { files, problems, reached: BTreeSet::new() };
@@ -22,7 +22,7 @@ pub fn layout(path: &Path) -> Vec<String> {
 
 /// Panics with everything that is wrong.
 #[track_caller]
-pub fn assert_sound(path: &Path) {
+pub(crate) fn assert_sound(path: &Path) {
     let problems = layout(path);
     assert!(problems.is_empty(), "{} is not sound:\n{}", path.display(), problems.join("\n"));
 }

@@ -21,7 +21,7 @@ enum Token {
 pub(super) struct Glob(Vec<Token>);
 
 impl Glob {
-    pub fn parse(pattern: &str) -> Result<Self, ExpandError> {
+    pub(super) fn parse(pattern: &str) -> Result<Self, ExpandError> {
         let mut tokens = Vec::new();
         let mut chars = pattern.chars().peekable();
         while let Some(char) = chars.next() {
@@ -41,14 +41,14 @@ impl Glob {
     }
 
     /// Returns `value` without the prefix that matches.
-    pub fn trim_prefix(&self, value: &str, reach: Reach) -> String {
+    pub(super) fn trim_prefix(&self, value: &str, reach: Reach) -> String {
         let chars: Vec<char> = value.chars().collect();
         let end = ends(&self.0, &chars, reach).unwrap_or(0);
         chars[end..].iter().collect()
     }
 
     /// Returns `value` without the suffix that matches: the prefix of everything reversed.
-    pub fn trim_suffix(&self, value: &str, reach: Reach) -> String {
+    pub(super) fn trim_suffix(&self, value: &str, reach: Reach) -> String {
         let tokens: Vec<Token> = self.0.iter().rev().copied().collect();
         let chars: Vec<char> = value.chars().rev().collect();
         let end = ends(&tokens, &chars, reach).unwrap_or(0);
@@ -56,7 +56,7 @@ impl Glob {
     }
 
     /// Returns `value` with the first match, or every one, replaced; matches are the longest.
-    pub fn replace(&self, value: &str, replacement: &str, all: bool) -> String {
+    pub(super) fn replace(&self, value: &str, replacement: &str, all: bool) -> String {
         let chars: Vec<char> = value.chars().collect();
         let mut out = String::new();
         let mut copied = 0;

@@ -25,7 +25,7 @@ pub(super) struct Rules {
 
 impl Rules {
     /// The rules of an ordinary argument.
-    pub const fn plain(escape: char) -> Self {
+    pub(super) const fn plain(escape: char) -> Self {
         Self { escape, quotes: true, keep_quotes: false, keep_escapes: false, keep_unset: false }
     }
 }
@@ -41,7 +41,7 @@ pub(super) struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    pub fn new(text: &'a str, rules: Rules, lookup: &'a dyn Fn(&str) -> Option<String>) -> Self {
+    pub(super) fn new(text: &'a str, rules: Rules, lookup: &'a dyn Fn(&str) -> Option<String>) -> Self {
         Self {
             rest: text.chars().peekable(),
             rules,
@@ -52,7 +52,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    pub fn run(mut self) -> Result<Expansion, ExpandError> {
+    pub(super) fn run(mut self) -> Result<Expansion, ExpandError> {
         let (text, words) = self.until(None, self.rules.keep_escapes)?;
         let list = |names: BTreeSet<String>| names.into_iter().collect();
         Ok(Expansion { text, words, used: list(self.used), unset: list(self.unset) })

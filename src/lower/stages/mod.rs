@@ -94,7 +94,7 @@ impl<'a> Entry<'a> {
 
 impl<'a> Stages<'a> {
     /// Reads the FROM lines.
-    pub fn new(
+    pub(super) fn new(
         file: &'a Dockerfile,
         options: &'a Options,
         globals: &Globals,
@@ -184,7 +184,7 @@ impl<'a> Stages<'a> {
     }
 
     /// Finds the stage to build (statement 74: in any case).
-    pub fn target(&self, options: &Options) -> Result<usize, Diagnostic> {
+    pub(super) fn target(&self, options: &Options) -> Result<usize, Diagnostic> {
         let last = self.entries.last().and_then(|entry| entry.name);
         let Some(target) = options.target.as_deref().or(last) else { return Ok(self.entries.len() - 1) };
         if let Some(stage) = self.names.get(target.to_ascii_lowercase().as_str()) {
@@ -206,7 +206,7 @@ impl<'a> Stages<'a> {
     }
 
     /// Finds what the instructions of all stages read from.
-    pub fn link(&mut self, findings: &mut Vec<Diagnostic>) {
+    pub(super) fn link(&mut self, findings: &mut Vec<Diagnostic>) {
         for entry in 0..self.entries.len() {
             let mut items = std::mem::take(&mut self.entries[entry].items);
             for item in &mut items {
@@ -282,7 +282,7 @@ impl<'a> Stages<'a> {
 
     /// Puts inherited triggers in front of the instructions of the stages that `target` needs, until they
     /// bring no more sources (statements 192 to 197). Returns which entries are needed.
-    pub fn inherit_triggers(
+    pub(super) fn inherit_triggers(
         &mut self,
         target: usize,
         bases: &Bases,
@@ -332,7 +332,7 @@ impl<'a> Stages<'a> {
     }
 
     /// Returns how the user is told of an entry: its name, or `stage-2`.
-    pub fn label(&self, entry: usize) -> String {
+    pub(super) fn label(&self, entry: usize) -> String {
         self.entries[entry].name.map_or_else(|| format!("stage-{entry}"), str::to_owned)
     }
 }

@@ -13,7 +13,7 @@ const COMMON_IMAGES: [&str; 7] = ["alpine", "busybox", "centos", "debian", "gola
 
 impl Stages<'_> {
     /// Refuses stages that read from each other (statement 78).
-    pub fn refuse_cycles(&self) -> Result<(), Diagnostic> {
+    pub(crate) fn refuse_cycles(&self) -> Result<(), Diagnostic> {
         let mut state = vec![Visit::New; self.entries.len()];
         for start in 0..self.entries.len() {
             if std::mem::replace(&mut state[start], Visit::Open) != Visit::New {
@@ -53,7 +53,7 @@ impl Stages<'_> {
     }
 
     /// Returns which entries `target` needs.
-    pub fn reachable(&self, target: usize) -> Vec<bool> {
+    pub(crate) fn reachable(&self, target: usize) -> Vec<bool> {
         let mut reached = vec![false; self.entries.len()];
         if self.options.all_stages {
             reached.fill(true);
@@ -74,7 +74,7 @@ impl Stages<'_> {
     }
 
     /// Returns the images that must be known and are not; those that do not exist are findings.
-    pub fn missing(
+    pub(crate) fn missing(
         &self,
         reached: &[bool],
         bases: &Bases,

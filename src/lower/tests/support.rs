@@ -14,7 +14,7 @@ use crate::lower::{BaseKey, BaseName, Bases, Lowered, NamedContext, Options, low
 use crate::oci::ImageConfig;
 
 /// One file of the test data.
-pub struct Case {
+pub(super) struct Case {
     pub name: String,
     pub source: Source,
     pub options: Options,
@@ -23,13 +23,13 @@ pub struct Case {
 
 impl Case {
     /// A case from texts; `settings` as the JSON files of the test data have them.
-    pub fn new(text: &str, settings: &Value) -> Self {
+    pub(super) fn new(text: &str, settings: &Value) -> Self {
         let source = Source::new("Dockerfile", text);
         Self { name: String::new(), source, options: options(settings), images: settings["images"].clone() }
     }
 
     /// All files of the test data, by name.
-    pub fn all() -> Vec<Self> {
+    pub(super) fn all() -> Vec<Self> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/lower");
         let mut cases = Vec::new();
         for entry in fs_err::read_dir(folder).unwrap() {
@@ -47,7 +47,7 @@ impl Case {
     }
 
     /// Parses and lowers the file, and answers every request for an image.
-    pub fn lower(&self) -> Result<(Graph, Vec<Diagnostic>), Vec<Diagnostic>> {
+    pub(super) fn lower(&self) -> Result<(Graph, Vec<Diagnostic>), Vec<Diagnostic>> {
         let parsed = dockerfile::parse(self.source.clone());
         let Some(file) = parsed.dockerfile else { return Err(parsed.diagnostics) };
         let mut bases = Bases::default();
