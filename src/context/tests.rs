@@ -1,4 +1,3 @@
-#![expect(clippy::print_stderr, reason = "a test that cannot run says so")]
 use std::fs::Permissions;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::os::unix::net::UnixListener;
