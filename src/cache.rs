@@ -158,8 +158,7 @@ impl<A: Part, B: Part> Part for (A, B) {
 /// What a step made. A hint: if what it names is gone or damaged, the step is done again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// The layer, if it was packed. A later build may need it with another compression: then the entries and
-    /// the bytes of this one serve.
+    /// The layer, if it was packed. A later build that needs it in another form packs it again from this one.
     pub layer: Option<PackedLayer>,
     /// The name of the unpacked directory that holds the step's changes, for results that were never packed.
     pub directory: Option<String>,
@@ -176,17 +175,14 @@ pub struct PackedLayer {
     pub blob: Blob,
     /// The digest of the uncompressed tar.
     pub diff_id: DiffId,
+    /// The latest time that its files were given, if they were rewritten.
+    pub clamp_mtime: Option<Timestamp>,
 }
 
-impl From<PackedLayer> for Layer {
-    fn from(packed: PackedLayer) -> Self {
-        Self { blob: packed.blob, diff_id: packed.diff_id }
-    }
-}
-
-impl From<Layer> for PackedLayer {
-    fn from(layer: Layer) -> Self {
-        Self { blob: layer.blob, diff_id: layer.diff_id }
+impl PackedLayer {
+    /// Returns the layer as images name it.
+    pub fn layer(&self) -> Layer {
+        Layer { blob: self.blob.clone(), diff_id: self.diff_id }
     }
 }
 

@@ -4,16 +4,15 @@ use std::collections::HashMap;
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
-use std::sync::Arc;
 
 use rustix::fs::{FileType, Stat};
 
 use super::disk::Disk;
 use super::error::Error;
-use super::upper::{Links, inode_of, read_entry};
+use super::upper::{Links, inode_of, is_unchanged, read_entry};
 use super::walk::{self, Found};
 use crate::path::RelPath;
-use crate::tree::{Bytes, Changes, Entry, Kind, Origin, Tree, diff};
+use crate::tree::{Changes, Kind, Origin, Tree, diff};
 
 /// What the disk said of every regular file before a step.
 #[derive(Debug, Clone, Default)]
@@ -68,7 +67,7 @@ pub fn scan_plain(directory: &Path, before: &Index, lower: &Tree, disk: Disk) ->
         let known =
             lower.get(&found.path).filter(|entry| unchanged && matches!(entry.kind, Kind::File { .. }));
         let entry = match known {
-            Some(entry) => Some(alone(entry.clone())),
+            Some(entry) => Some(entry.clone()),
             None => read_entry(directory, found, at, name, lower, disk)?,
         };
         Ok(entry.map(|entry| (entry, inode_of(found))))
@@ -76,8 +75,14 @@ pub fn scan_plain(directory: &Path, before: &Index, lower: &Tree, disk: Disk) ->
     let mut links = Links::default();
     let mut tree = Tree::empty();
     for (path, (mut entry, inode)) in walk::walk(directory, &visit)? {
-        links.name(&mut entry, inode);
-        tree.insert(&path, entry);
+        match lower.get(&path).filter(|_| is_unchanged(lower, &path, &entry)) {
+            // With the group that it has there; see `scan_upper`.
+            Some(unchanged) => tree.insert(&path, unchanged.clone()),
+            None => {
+                links.name(&mut entry, inode);
+                tree.insert(&path, entry);
+            }
+        }
     }
     for (path, entry) in lower.iter() {
         let parent_stays =
@@ -87,18 +92,6 @@ pub fn scan_plain(directory: &Path, before: &Index, lower: &Tree, disk: Disk) ->
         }
     }
     let mut changes = diff(lower, &tree);
-    changes.origins = vec![Origin {
-        bytes: Bytes::Directory(Arc::new(directory.to_owned())),
-        at: RelPath::root(),
-        to: RelPath::root(),
-    }];
+    changes.origins = vec![Origin::whole(directory)];
     Ok(changes)
-}
-
-/// Takes the link group of the lower tree away; the disk says which names belong together.
-fn alone(mut entry: Entry) -> Entry {
-    if let Kind::File { link, .. } = &mut entry.kind {
-        *link = None;
-    }
-    entry
 }

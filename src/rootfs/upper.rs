@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ffi::CStr;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{FileType, XattrFlags};
@@ -16,7 +16,7 @@ use super::walk::{self, Found, open_file};
 use super::write::set_metadata;
 use crate::digest::{Digest, Hasher};
 use crate::path::RelPath;
-use crate::tree::{Bytes, Change, Changes, Entry, Kind, LinkGroup, Origin, Tree, Xattrs, diff};
+use crate::tree::{Change, Changes, Entry, Kind, LinkGroup, Origin, Tree, Xattrs, diff};
 
 /// The one attribute that layers carry.
 pub(super) const CAPABILITY: &str = "security.capability";
@@ -34,12 +34,15 @@ pub fn prepare_upper(directory: &Path, lower: &Tree, disk: Disk) -> Result<(), E
     set_metadata(handle.as_fd(), c".", &entry.meta, FileType::Directory, disk).at("prepare", directory, &root)
 }
 
-/// Reads what a step changed from its upper directory: the difference to `lower`, which lies in the
-/// directories `stack`, the topmost first.
+/// Reads what a step changed from its upper directory: the difference to `lower`. The directory is the place of
+/// the changed files' bytes.
+///
+/// A file that overlayfs copied up only to give it one more name is no change, and the new name has its content
+/// for itself, as in BuildKit's layers.
 ///
 /// # Errors
 /// If something in it cannot be read.
-pub fn scan_upper(directory: &Path, lower: &Tree, stack: &[PathBuf], disk: Disk) -> Result<Changes, Error> {
+pub fn scan_upper(directory: &Path, lower: &Tree, disk: Disk) -> Result<Changes, Error> {
     let visit =
         |found: &Found, at: BorrowedFd<'_>, name: &CStr| observe(directory, found, at, name, lower, disk);
     let observed = walk::walk(directory, &visit)?;
@@ -48,6 +51,7 @@ pub fn scan_upper(directory: &Path, lower: &Tree, stack: &[PathBuf], disk: Disk)
     for (path, seen) in observed {
         match seen {
             Seen::Gone => list.push(Change::Whiteout { path }),
+            Seen::Entry { entry, opaque: false, .. } if is_unchanged(lower, &path, &entry) => {}
             Seen::Entry { mut entry, inode, opaque } => {
                 links.name(&mut entry, inode);
                 list.push(Change::Upsert { path: path.clone(), entry, origin: 0 });
@@ -58,8 +62,13 @@ pub fn scan_upper(directory: &Path, lower: &Tree, stack: &[PathBuf], disk: Disk)
         }
     }
     let mut changes = diff(lower, &lower.apply(&Changes { list, origins: Vec::new() }));
-    locate(&mut changes, directory, stack)?;
+    changes.origins = vec![Origin::whole(directory)];
     Ok(changes)
+}
+
+/// Tells whether `lower` has the same entry, whatever other names the file has now.
+pub(super) fn is_unchanged(lower: &Tree, path: &RelPath, entry: &Entry) -> bool {
+    lower.get(path).is_some_and(|below| below.same_apart_from_links(entry))
 }
 
 /// Something in an upper directory.
@@ -190,30 +199,9 @@ impl Links {
     /// Puts the file's group into its entry.
     pub(super) fn name(&mut self, entry: &mut Entry, inode: Option<Inode>) {
         if let (Kind::File { link, .. }, Some(inode)) = (&mut entry.kind, inode) {
-            let next = LinkGroup(self.groups.len() as u64);
+            // From the top, so as not to meet the groups of the lower tree.
+            let next = LinkGroup(u64::MAX - self.groups.len() as u64);
             *link = Some(*self.groups.entry(inode).or_insert(next));
         }
     }
-}
-
-/// Says where the bytes of changed files lie: in the upper directory, or, for other names of a file that is
-/// in the change with its whole group, in the topmost directory below that has the path.
-fn locate(changes: &mut Changes, upper: &Path, stack: &[PathBuf]) -> Result<(), Error> {
-    let places: Vec<&Path> = [upper].into_iter().chain(stack.iter().map(PathBuf::as_path)).collect();
-    let origin = |place: &&Path| Origin {
-        bytes: Bytes::Directory(Arc::new(place.to_path_buf())),
-        at: RelPath::root(),
-        to: RelPath::root(),
-    };
-    changes.origins = places.iter().map(origin).collect();
-    let open = |place: &&Path| walk::open_root(place).at("open", place, &RelPath::root());
-    let handles = places.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-    for change in &mut changes.list {
-        let Change::Upsert { path, entry: Entry { kind: Kind::File { .. }, .. }, origin } = change else {
-            continue;
-        };
-        let at = handles.iter().position(|handle| walk::has_file(handle, path));
-        *origin = at.ok_or_else(|| Error::NoBytes { path: path.clone() })? as u16;
-    }
-    Ok(())
 }

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rayon::prelude::*;
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
 
 use super::error::{At as _, Error};
 use crate::path::RelPath;
@@ -49,15 +49,6 @@ pub(super) fn open_root(root: &Path) -> io::Result<OwnedFd> {
 fn open_directory(at: BorrowedFd<'_>, name: impl rustix::path::Arg) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(rustix::fs::openat(at, name, flags, Mode::empty())?)
-}
-
-/// Tells whether a regular file lies at `path` below `root`, no link on the way followed.
-pub(super) fn has_file(root: &OwnedFd, path: &RelPath) -> bool {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    let place = rustix::fs::openat2(root, path.as_path(), flags, Mode::empty(), resolve);
-    let found = place.and_then(rustix::fs::fstat);
-    found.is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::RegularFile)
 }
 
 /// Opens the regular file `name` for reading, and nothing else that may stand there.

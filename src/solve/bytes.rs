@@ -14,7 +14,7 @@ use crate::layer::{self, Item, Sink, index};
 use crate::path::RelPath;
 use crate::reference::Reference;
 use crate::store::Scratch;
-use crate::tree::{Bytes, Change, Changes, Entry, Kind, LinkGroup, Tree};
+use crate::tree::{Bytes, Change, Changes, Entry, Kind, LinkGroup, Origin, Tree};
 
 /// A place that holds files of a tree at their paths in the tree.
 pub(super) struct Located {
@@ -243,6 +243,19 @@ pub(super) fn fetch<'a>(
 pub(super) fn read_layer(snapshot: &Snapshot, workshop: &Workshop<'_>) -> Result<Arc<Changes>, Cause> {
     let changes = read_blob(snapshot, workshop, &mut layer::Discard)?;
     keep_changes(snapshot, changes, workshop)
+}
+
+/// Takes every file of a packed layer out of it: what it changed, with the scratch directory as the place of the
+/// bytes.
+pub(super) fn take_out(
+    snapshot: &Snapshot,
+    workshop: &Workshop<'_>,
+) -> Result<(Arc<Changes>, Option<Scratch>), Cause> {
+    let scratch = workshop.store.scratch()?;
+    let mut picker = Picker { wanted: None, destination: scratch.path().to_owned() };
+    let mut changes = read_blob(snapshot, workshop, &mut picker)?;
+    changes.origins = vec![Origin::whole(scratch.path())];
+    Ok((Arc::new(changes), Some(scratch)))
 }
 
 /// Keeps what reading a layer's blob has shown.

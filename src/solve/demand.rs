@@ -1,9 +1,11 @@
 //! Which steps must be done, and which a record answers for.
 
-use super::Workshop;
+use std::sync::Arc;
+
 use super::key::Definition;
 use super::pack;
 use super::unpack::{self, Unpacked};
+use super::{Snapshot, Workshop};
 use crate::cache::{Key, Record};
 use crate::graph::{Graph, Op, StepId};
 
@@ -30,7 +32,6 @@ pub(super) struct Found {
 pub(super) fn plan(graph: &Graph, definitions: &[Definition], workshop: &Workshop<'_>) -> Vec<Demand> {
     let mut plan = vec![Demand::None; definitions.len()];
     let mut wanted: Vec<StepId> = graph.outputs.iter().filter_map(|output| output.root).collect();
-    let packed = packed_steps(graph);
     while let Some(id) = wanted.pop() {
         if !matches!(plan[id.index()], Demand::None) {
             continue;
@@ -38,11 +39,9 @@ pub(super) fn plan(graph: &Graph, definitions: &[Definition], workshop: &Worksho
         let step = graph.step(id);
         let demand = match lookup(workshop, definitions[id.index()].key, step.ignore_cache) {
             _ if matches!(step.op, Op::Base(_)) => Demand::Perform { replay: false },
-            Some(Answer::Bytes(found)) if found.record.layer.is_some() || !packed[id.index()] => {
-                Demand::Recorded(found)
-            }
+            Some(Answer::Bytes(found)) => Demand::Recorded(found),
             Some(Answer::Replay) => Demand::Perform { replay: true },
-            Some(Answer::Bytes(_)) | None => Demand::Perform { replay: false },
+            None => Demand::Perform { replay: false },
         };
         // A recorded result still stands on its parent; what it was made from is not asked for.
         match demand {
@@ -67,6 +66,18 @@ pub(super) fn packed_steps(graph: &Graph) -> Vec<bool> {
     packed
 }
 
+impl Found {
+    /// Tells whether the result is packed as this build needs it.
+    fn is_in_form(&self, workshop: &Workshop<'_>) -> bool {
+        self.record.layer.as_ref().is_some_and(|layer| pack::is_in_form(layer, &workshop.packing))
+    }
+
+    /// Returns the result, on top of what the step changed.
+    pub(super) fn snapshot(&self, below: Option<Arc<Snapshot>>, workshop: &Workshop<'_>) -> Snapshot {
+        Snapshot::recorded(below, &self.record, self.unpacked.as_ref(), self.is_in_form(workshop))
+    }
+}
+
 /// What the cache says.
 pub(super) enum Answer {
     /// The result's bytes are in the store.
@@ -82,16 +93,15 @@ pub(super) fn lookup(workshop: &Workshop<'_>, key: Key, ignore_cache: bool) -> O
     }
     let bytes = workshop.store.record(&key.0).ok()??;
     let record: Record = serde_json::from_slice(&bytes).ok()?;
+    if record.layer.as_ref().is_some_and(|layer| workshop.store.contains(&layer.blob)) {
+        return Some(Answer::Bytes(Found { record, unpacked: None }));
+    }
     match (&record.layer, &record.directory) {
-        (Some(layer), _) => {
-            let right_form = layer.blob.media_type == pack::media_type(workshop.packing.compression);
-            let there = right_form && workshop.store.contains(&layer.blob);
-            there.then_some(Answer::Bytes(Found { record, unpacked: None }))
-        }
-        (None, Some(name)) => {
+        (_, Some(name)) => {
             let unpacked = unpack::recall(workshop, name)?;
-            Some(Answer::Bytes(Found { record, unpacked: Some(unpacked) }))
+            Some(Answer::Bytes(Found { record: Record { layer: None, ..record }, unpacked: Some(unpacked) }))
         }
+        (Some(_), None) => None,
         (None, None) => Some(Answer::Replay),
     }
 }

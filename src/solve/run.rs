@@ -77,7 +77,7 @@ impl Job<'_> {
             userxattr: workshop.isolation.overlay == Overlay::User,
         };
         self.execute(root, &upper, &scratch)?;
-        let mut changes = rootfs::scan_upper(&upper, &tree, &lower, disk)?;
+        let mut changes = rootfs::scan_upper(&upper, &tree, disk)?;
         let (name, directory) = unpack::keep_upper(&upper, &changes, workshop)?;
         changes.origins = vec![Origin::whole(&directory)];
         let snapshot = Snapshot::made(parent.cloned(), changes, workshop.now);

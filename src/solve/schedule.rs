@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
-use super::demand::{Answer, Demand, Found, lookup, packed_steps};
+use super::demand::{Answer, Demand, lookup, packed_steps};
 use super::error::{Cause, Error};
 use super::key::{self, Definition};
 use super::{Snapshot, Solution, Workshop, copy, identity, pack, run};
@@ -24,7 +24,8 @@ enum Message {
 /// A layer to pack and record.
 struct Pending {
     snapshot: Arc<Snapshot>,
-    result_key: Key,
+    result_key: Option<Key>,
+    directory: Option<String>,
 }
 
 /// Does every demanded step, packs what images need, and waits for all of it.
@@ -154,7 +155,7 @@ impl State {
     }
 
     /// Returns the result of a step that needs no thread of its own.
-    fn without_work(&self, shared: &Shared<'_>, id: StepId) -> Option<Made> {
+    fn without_work(&mut self, shared: &Shared<'_>, id: StepId) -> Option<Made> {
         if let Op::Base(image) = &shared.graph.step(id).op {
             shared.announce(id, Outcome::Done, Duration::ZERO);
             return Some(Snapshot::of_image(image));
@@ -163,7 +164,13 @@ impl State {
             Demand::Recorded(found) => {
                 shared.announce(id, Outcome::Cached, Duration::ZERO);
                 let below = Inputs::gather(shared.graph, &self.made, id).parent;
-                Some(Some(Arc::new(found.snapshot(below))))
+                let snapshot = Arc::new(found.snapshot(below, shared.workshop));
+                if shared.must_pack(id, &snapshot) {
+                    let directory = found.record.directory.clone();
+                    self.to_pack
+                        .push_back((id, Pending { snapshot: snapshot.clone(), result_key: None, directory }));
+                }
+                Some(Some(snapshot))
             }
             Demand::None | Demand::Perform { .. } => None,
         }
@@ -184,12 +191,6 @@ impl State {
         let snapshots: Vec<Made> = self.made.into_iter().map(Option::flatten).collect();
         let root = |output: &crate::graph::Output| output.root.and_then(|id| snapshots[id.index()].clone());
         Solution { roots: graph.outputs.iter().map(root).collect(), snapshots }
-    }
-}
-
-impl Found {
-    fn snapshot(&self, below: Made) -> Snapshot {
-        Snapshot::recorded(below, &self.record, self.unpacked.as_ref())
     }
 }
 
@@ -234,31 +235,38 @@ impl Shared<'_> {
         let finish = |outcome| {
             workshop.listener.event(Event::TaskFinished { task, outcome, elapsed: started.elapsed() });
         };
-        let packed = self.pack && self.packed[id.index()];
         let work = || -> Result<(Arc<Snapshot>, Option<Pending>, Outcome), Cause> {
             if workshop.cancel.is_cancelled() {
                 return Err(Cause::Cancelled);
             }
             let result_key = key::result(step, definition, inputs, workshop)?;
-            if let Some(Answer::Bytes(found)) = lookup(workshop, result_key, step.ignore_cache)
-                && (found.record.layer.is_some() || !self.packed[id.index()])
-            {
-                let snapshot = Arc::new(found.snapshot(inputs.parent.clone()));
-                pack::record(&snapshot, definition, None, found.record.directory, workshop)?;
-                return Ok((snapshot, None, Outcome::Cached));
+            if let Some(Answer::Bytes(found)) = lookup(workshop, result_key, step.ignore_cache) {
+                let snapshot = Arc::new(found.snapshot(inputs.parent.clone(), workshop));
+                let record = Record { inputs: definition.inputs.clone(), ..found.record };
+                pack::keep(&record, definition, None, workshop)?;
+                let pending = self.must_pack(id, &snapshot).then(|| Pending {
+                    snapshot: snapshot.clone(),
+                    result_key: Some(result_key),
+                    directory: record.directory,
+                });
+                return Ok((snapshot, pending, Outcome::Cached));
             }
             if !replay && let Some(reason) = self.reason(definition) {
                 workshop.listener.event(Event::TaskReason { task, reason });
             }
             let run::Made { snapshot, directory } = match &step.op {
                 Op::Base(_) => unreachable!("a base needs no work"),
-                Op::Run(run) => run::Job { run, task, definition, inputs, packed, workshop }.perform()?,
+                Op::Run(run) => {
+                    let packed = self.pack && self.packed[id.index()];
+                    run::Job { run, task, definition, inputs, packed, workshop }.perform()?
+                }
                 Op::Copy(transfer) => copy::copy(transfer, step.span, definition, inputs, workshop)?.into(),
                 Op::Mkdir(mkdir) => copy::mkdir(mkdir, step.span, inputs, workshop)?.into(),
             };
             let outcome = if replay { Outcome::Cached } else { Outcome::Done };
-            if packed && snapshot.packed().is_none() {
-                return Ok((snapshot.clone(), Some(Pending { snapshot, result_key }), outcome));
+            if self.must_pack(id, &snapshot) {
+                let pending = Pending { snapshot: snapshot.clone(), result_key: Some(result_key), directory };
+                return Ok((snapshot, Some(pending), outcome));
             }
             pack::record(&snapshot, definition, Some(result_key), directory, workshop)?;
             Ok((snapshot, None, outcome))
@@ -281,7 +289,13 @@ impl Shared<'_> {
     fn pack_and_record(&self, id: StepId, pending: &Pending) -> Result<(), Cause> {
         let definition = &self.definitions[id.index()];
         pack::pack(&pending.snapshot, self.workshop, &self.workshop.packing)?;
-        pack::record(&pending.snapshot, definition, Some(pending.result_key), None, self.workshop)
+        let Pending { snapshot, result_key, directory } = pending;
+        pack::record(snapshot, definition, *result_key, directory.clone(), self.workshop)
+    }
+
+    /// Tells whether the step's result becomes a layer of an image and is not packed as that needs it.
+    fn must_pack(&self, id: StepId, snapshot: &Snapshot) -> bool {
+        self.pack && self.packed[id.index()] && snapshot.packed_here().is_none()
     }
 
     /// Says which inputs differ from those of the last build of the same step; `None` if there was none.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use super::error::Cause;
 use super::unpack::Unpacked;
 use super::{Workshop, bytes};
-use crate::cache::Record;
+use crate::cache::{PackedLayer, Record};
 use crate::image::{Image, Layer};
 use crate::layer::index;
 use crate::reference::Reference;
@@ -23,7 +23,10 @@ pub struct Snapshot {
     /// Where the layer's blob can be fetched if the store lacks it.
     remote: Option<Reference>,
     changes: OnceLock<Arc<Changes>>,
-    layer: OnceLock<Layer>,
+    /// The layer in which the bytes were found, in whatever form.
+    found: Option<Layer>,
+    /// The layer as this build packed it, or an earlier one in the form that this build needs.
+    packed: OnceLock<PackedLayer>,
     /// The directory that holds the changes in the form of an overlay's upper directory.
     directory: OnceLock<PathBuf>,
     tree: OnceLock<Tree>,
@@ -48,11 +51,20 @@ impl Snapshot {
         self
     }
 
-    /// Returns what an earlier build made.
-    pub(super) fn recorded(below: Option<Arc<Self>>, record: &Record, unpacked: Option<&Unpacked>) -> Self {
+    /// Returns what an earlier build made; `in_form` if its layer is packed as this build needs it.
+    pub(super) fn recorded(
+        below: Option<Arc<Self>>,
+        record: &Record,
+        unpacked: Option<&Unpacked>,
+        in_form: bool,
+    ) -> Self {
         let mut snapshot = Self::empty(below, record.created);
         if let Some(layer) = &record.layer {
-            set(&snapshot.layer, Layer::from(layer.clone()));
+            if in_form {
+                set(&snapshot.packed, layer.clone());
+            } else {
+                snapshot.found = Some(layer.layer());
+            }
         }
         if let Some(unpacked) = unpacked {
             set(&snapshot.directory, unpacked.directory.clone());
@@ -67,7 +79,7 @@ impl Snapshot {
         image.layers.iter().fold(None, |below, layer| {
             let mut snapshot = Self::empty(below, image.config.created.unwrap_or_default());
             snapshot.remote.clone_from(&image.remote);
-            set(&snapshot.layer, layer.clone());
+            snapshot.found = Some(layer.clone());
             Some(Arc::new(snapshot))
         })
     }
@@ -79,7 +91,8 @@ impl Snapshot {
             has_bytes: false,
             remote: None,
             changes: OnceLock::new(),
-            layer: OnceLock::new(),
+            found: None,
+            packed: OnceLock::new(),
             directory: OnceLock::new(),
             tree: OnceLock::new(),
             scratches: Vec::new(),
@@ -100,20 +113,26 @@ impl Snapshot {
         stack
     }
 
-    /// Returns the packed layer.
+    /// Returns the layer for an image: a step's as it was packed, a base's as it came.
     ///
     /// # Panics
     /// If the snapshot was not packed: the solver packs every layer of an image before it ends.
     pub fn layer(&self) -> Layer {
-        self.layer.get().expect("the layers of an image are packed").clone()
+        self.packed().expect("the layers of an image are packed")
     }
 
-    pub(super) fn packed(&self) -> Option<&Layer> {
-        self.layer.get()
+    /// Returns a layer that holds the bytes, if there is one in any form.
+    pub(super) fn packed(&self) -> Option<Layer> {
+        self.packed.get().map(PackedLayer::layer).or_else(|| self.found.clone())
     }
 
-    pub(super) fn set_packed(&self, layer: Layer) {
-        set(&self.layer, layer);
+    /// Returns the layer if it is in the form that this build needs.
+    pub(super) fn packed_here(&self) -> Option<&PackedLayer> {
+        self.packed.get()
+    }
+
+    pub(super) fn set_packed(&self, layer: PackedLayer) {
+        set(&self.packed, layer);
     }
 
     pub(super) fn directory(&self) -> Option<&PathBuf> {
@@ -155,7 +174,7 @@ impl Snapshot {
             return Some(changes.clone());
         }
         // A damaged index is as good as none: the blob is read again.
-        let bytes = workshop.store.entries(self.layer.get()?.diff_id).ok()??;
+        let bytes = workshop.store.entries(self.packed()?.diff_id).ok()??;
         let changes = Arc::new(index::decode(&bytes).ok()?);
         Some(self.changes.get_or_init(|| changes).clone())
     }

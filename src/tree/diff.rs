@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::directory::{Child, Node};
-use super::links::{self, Links};
+use super::links::Links;
 use super::{Change, Changes, Entry, Tree};
 use crate::path::RelPath;
 
@@ -60,7 +60,7 @@ impl Found {
             None => true,
             Some(lower) => {
                 self.links.see(&lower.entry, &upper.entry);
-                !links::same_apart_from_links(&lower.entry, &upper.entry)
+                !lower.entry.same_apart_from_links(&upper.entry)
             }
         };
         if changed {

@@ -88,6 +88,16 @@ impl Entry {
         Self { meta, kind: Kind::Directory }
     }
 
+    /// Tells whether nothing differs but perhaps which other names a file has.
+    pub fn same_apart_from_links(&self, other: &Self) -> bool {
+        match (&self.kind, &other.kind) {
+            (Kind::File { size, digest, .. }, Kind::File { size: other_size, digest: other_digest, .. }) => {
+                (&self.meta, size, digest) == (&other.meta, other_size, other_digest)
+            }
+            _ => self == other,
+        }
+    }
+
     /// Tells whether this is a directory.
     pub const fn is_directory(&self) -> bool {
         matches!(self.kind, Kind::Directory)

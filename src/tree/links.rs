@@ -17,16 +17,6 @@ pub(super) struct Links {
     touched: bool,
 }
 
-/// Tells whether nothing has changed but perhaps which other names a file has.
-pub(super) fn same_apart_from_links(lower: &Entry, upper: &Entry) -> bool {
-    match (&lower.kind, &upper.kind) {
-        (Kind::File { size, digest, .. }, Kind::File { size: upper_size, digest: upper_digest, .. }) => {
-            (&lower.meta, size, digest) == (&upper.meta, upper_size, upper_digest)
-        }
-        _ => lower == upper,
-    }
-}
-
 const fn group(entry: &Entry) -> Option<LinkGroup> {
     match entry.kind {
         Kind::File { link, .. } => link,

@@ -67,7 +67,7 @@ fn run_command() -> Fallible<i32> {
     let lower = match layer {
         Some(layer) => unpack(&directory, &layer, disk)?,
         // What the directory itself says is all that is known.
-        None => Tree::empty().apply(&scan_upper(&directory, &Tree::empty(), &[], disk)?),
+        None => Tree::empty().apply(&scan_upper(&directory, &Tree::empty(), disk)?),
     };
     let before = if overlay { Index::default() } else { index(&directory)? };
     let root = if overlay {
@@ -109,7 +109,7 @@ fn run_command() -> Fallible<i32> {
     remove_stubs(&changed, &outcome.stubs)?;
     if list_changes {
         let changes = match overlay {
-            true => scan_upper(&changed, &lower, &[directory], disk)?,
+            true => scan_upper(&changed, &lower, disk)?,
             false => scan_plain(&changed, &before, &lower, disk)?,
         };
         for change in &changes.list {
