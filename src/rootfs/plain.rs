@@ -9,7 +9,7 @@ use rustix::fs::{FileType, Stat};
 
 use super::disk::Disk;
 use super::error::Error;
-use super::upper::{Links, inode_of, is_unchanged, read_entry};
+use super::upper::{inode_of, is_unchanged, link, read_entry};
 use super::walk::{self, Found};
 use crate::path::RelPath;
 use crate::tree::{Changes, Kind, Origin, Tree, diff};
@@ -72,17 +72,18 @@ pub fn scan_plain(directory: &Path, before: &Index, lower: &Tree, disk: Disk) ->
         };
         Ok(entry.map(|entry| (entry, inode_of(found))))
     };
-    let mut links = Links::default();
     let mut tree = Tree::empty();
-    for (path, (mut entry, inode)) in walk::walk(directory, &visit)? {
+    let mut changed = Vec::new();
+    for (path, (entry, inode)) in walk::walk(directory, &visit)? {
         match lower.get(&path).filter(|_| is_unchanged(lower, &path, &entry)) {
             // With the group that it has there; see `scan_upper`.
             Some(unchanged) => tree.insert(&path, unchanged.clone()),
-            None => {
-                links.name(&mut entry, inode);
-                tree.insert(&path, entry);
-            }
+            None => changed.push((path, entry, inode)),
         }
+    }
+    link(changed.iter_mut().map(|(_, entry, inode)| (entry, *inode)));
+    for (path, entry, _) in changed {
+        tree.insert(&path, entry);
     }
     for (path, entry) in lower.iter() {
         let parent_stays =

@@ -46,14 +46,20 @@ pub fn scan_upper(directory: &Path, lower: &Tree, disk: Disk) -> Result<Changes,
     let visit =
         |found: &Found, at: BorrowedFd<'_>, name: &CStr| observe(directory, found, at, name, lower, disk);
     let observed = walk::walk(directory, &visit)?;
-    let mut links = Links::default();
+    let changed = |(path, seen): &(RelPath, Seen)| match seen {
+        Seen::Gone => true,
+        Seen::Entry { entry, opaque, .. } => *opaque || !is_unchanged(lower, path, entry),
+    };
+    let mut observed: Vec<_> = observed.into_iter().filter(changed).collect();
+    link(observed.iter_mut().filter_map(|(_, seen)| match seen {
+        Seen::Gone => None,
+        Seen::Entry { entry, inode, .. } => Some((entry, *inode)),
+    }));
     let mut list = Vec::with_capacity(observed.len());
     for (path, seen) in observed {
         match seen {
             Seen::Gone => list.push(Change::Whiteout { path }),
-            Seen::Entry { entry, opaque: false, .. } if is_unchanged(lower, &path, &entry) => {}
-            Seen::Entry { mut entry, inode, opaque } => {
-                links.name(&mut entry, inode);
+            Seen::Entry { entry, opaque, .. } => {
                 list.push(Change::Upsert { path: path.clone(), entry, origin: 0 });
                 if opaque {
                     list.push(Change::Opaque { path });
@@ -189,19 +195,27 @@ pub(super) fn set_attribute(
     Ok(rustix::fs::lsetxattr(&*path, attribute, value, XattrFlags::empty())?)
 }
 
-/// Numbers the files that have several names.
-#[derive(Default)]
-pub(super) struct Links {
-    groups: HashMap<Inode, LinkGroup>,
-}
-
-impl Links {
-    /// Puts the file's group into its entry.
-    pub(super) fn name(&mut self, entry: &mut Entry, inode: Option<Inode>) {
-        if let (Kind::File { link, .. }, Some(inode)) = (&mut entry.kind, inode) {
-            // From the top, so as not to meet the groups of the lower tree.
-            let next = LinkGroup(u64::MAX - self.groups.len() as u64);
-            *link = Some(*self.groups.entry(inode).or_insert(next));
+/// Puts the link groups into entries of files that have several names among them. A name whose other names are
+/// not there is on its own.
+pub(super) fn link<'a>(entries: impl IntoIterator<Item = (&'a mut Entry, Option<Inode>)>) {
+    let mut index: HashMap<Inode, usize> = HashMap::new();
+    // In the order of first names, so that equal changes are equal.
+    let mut files: Vec<Vec<&mut Entry>> = Vec::new();
+    for (entry, inode) in entries {
+        let Some(inode) = inode else { continue };
+        let at = *index.entry(inode).or_insert_with(|| {
+            files.push(Vec::new());
+            files.len() - 1
+        });
+        files[at].push(entry);
+    }
+    let several = files.into_iter().filter(|names| names.len() > 1);
+    for (number, entries) in (0_u64..).zip(several) {
+        for entry in entries {
+            if let Kind::File { link, .. } = &mut entry.kind {
+                // From the top, so as not to meet the groups of the lower tree.
+                *link = Some(LinkGroup(u64::MAX - number));
+            }
         }
     }
 }
