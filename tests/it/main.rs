@@ -4,6 +4,7 @@
 mod support;
 
 mod archive;
+mod build;
 mod pull;
 mod pull_faults;
 mod sandbox;

@@ -6,6 +6,8 @@
 
 pub mod bases;
 pub mod fault;
+pub mod kiln;
+pub mod listing;
 pub mod registry;
 pub mod validate;
 
