@@ -18,7 +18,7 @@ use crate::place::Role;
 use crate::rootfs::{self, Disk, Form};
 use crate::sandbox::{self, Content, Exit, Launcher, Overlay, Root, Spec, Upper};
 use crate::store::{CacheMount, Scratch};
-use crate::tree::{Changes, Entry, Meta, Origin, Tree, diff};
+use crate::tree::{Change, Changes, Entry, Meta, Origin, Tree, diff};
 
 /// The host name that steps see: BuildKit's.
 const HOSTNAME: &str = "buildkitsandbox";
@@ -78,6 +78,11 @@ impl Job<'_> {
         let mut changes = rootfs::scan_upper(&upper, &tree, &lower, disk)?;
         let (name, directory) = unpack::keep_upper(&upper, &changes, workshop)?;
         changes.origins = vec![Origin::whole(&directory)];
+        for change in &mut changes.list {
+            if let Change::Upsert { origin, .. } = change {
+                *origin = 0;
+            }
+        }
         let snapshot = Snapshot::made(parent.cloned(), changes, workshop.now);
         snapshot.set_directory(directory);
         Ok(Made { snapshot: Arc::new(snapshot), directory: Some(name) })

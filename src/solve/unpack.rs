@@ -17,7 +17,7 @@ use crate::path::RelPath;
 use crate::rootfs::{self, Disk, Form, Writer};
 use crate::sandbox::{Isolation, Overlay, Rung};
 use crate::store::{Scratch, TreeSlot};
-use crate::tree::{Change, Changes, Origin};
+use crate::tree::{Change, Changes, Entry, Kind, Origin};
 
 /// Returns the name of the directories that hold trees as this isolation sees them: owners, device nodes and
 /// overlayfs's marks differ.
@@ -137,11 +137,32 @@ pub(super) fn keep_upper(
     let directory = match workshop.store.tree_directory(&mapping(workshop.isolation), &name)? {
         TreeSlot::Found(directory) => directory,
         TreeSlot::Vacant(slot) => {
+            let travelling = travelling(changes);
+            if !travelling.list.is_empty() {
+                rootfs::write_changes(upper, &travelling, Form::Layer, Disk::of(workshop.isolation))?;
+            }
             fs_err::rename(upper, slot.path())?;
             slot.commit()?
         }
     };
     Ok((name, directory))
+}
+
+/// Returns the files that are in a step's changes only because of their links, with the directories above them:
+/// their bytes lie in directories below the upper one, which is the first origin.
+fn travelling(changes: &Changes) -> Changes {
+    let from_below = |change: &Change| match change {
+        Change::Upsert { path, entry: Entry { kind: Kind::File { .. }, .. }, origin } => (*origin > 0).then(|| path.clone()),
+        Change::Upsert { .. } | Change::Whiteout { .. } | Change::Opaque { .. } => None,
+    };
+    let files: BTreeSet<RelPath> = changes.list.iter().filter_map(from_below).collect();
+    let above: BTreeSet<RelPath> = files.iter().flat_map(RelPath::ancestors).collect();
+    let travels = |change: &&Change| match change {
+        Change::Upsert { path, .. } => files.contains(path) || above.contains(path),
+        Change::Whiteout { .. } | Change::Opaque { .. } => false,
+    };
+    let list = changes.list.iter().filter(travels).cloned().collect();
+    Changes { list, origins: changes.origins.clone() }
 }
 
 /// Writes a layer's items into a directory as they come by.
