@@ -111,3 +111,22 @@ fn judge(kiln: &Kiln, name: &str) {
         std::fs::remove_dir_all(directory).unwrap();
     }
 }
+
+/// overlayfs copies one name of a file up and breaks its links to the others, a plain directory does not:
+/// either way the image holds what the steps saw.
+#[test]
+fn links_to_files_of_lower_layers() {
+    let Some(kiln) = Kiln::with_busybox() else { skip!("busybox-static is not installed") };
+    kiln.dockerfile(
+        "FROM busybox\nRUN echo one > /one && ln /one /two && mkdir /d && ln /one /d/three\n\
+         RUN ln /one /four\nRUN echo more >> /two\nRUN cat /one /two /d/three /four > /seen\n\
+         FROM scratch\nCOPY --from=0 /one /two /four /seen /d/three /\n",
+    );
+    let (image, _) = kiln.image("context");
+    let tree = image.tree();
+    let text = |name: &str| tree.0[name.as_bytes()].text.clone();
+    assert_eq!(text("seen"), ["one", "two", "three", "four"].map(text).concat());
+    assert!(text("two").ends_with("more\n"));
+    let (again, _) = kiln.image("--no-cache context");
+    assert_eq!(again.digest, image.digest);
+}
