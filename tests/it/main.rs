@@ -5,6 +5,8 @@ mod support;
 
 mod archive;
 mod build;
+mod cache;
 mod pull;
 mod pull_faults;
+mod reproducibility;
 mod sandbox;
