@@ -85,7 +85,7 @@ impl Layer {
     }
 
     /// Adds a character device.
-    pub fn device(&mut self, path: &str, mode: u32, major: u32, minor: u32) -> &mut Self {
+    pub(crate) fn device(&mut self, path: &str, mode: u32, major: u32, minor: u32) -> &mut Self {
         let mut header = header(tar::EntryType::Char, mode, 0);
         header.set_device_major(major).expect("a ustar or GNU header");
         header.set_device_minor(minor).expect("a ustar or GNU header");
@@ -94,7 +94,7 @@ impl Layer {
     }
 
     /// Adds a file with a `security.capability`.
-    pub fn capable_file(&mut self, path: &str, mode: u32, bytes: &[u8], capability: &[u8]) -> &mut Self {
+    pub(crate) fn capable_file(&mut self, path: &str, mode: u32, bytes: &[u8], capability: &[u8]) -> &mut Self {
         let extension = [("SCHILY.xattr.security.capability", capability)];
         self.0.append_pax_extensions(extension).expect("a tar in memory");
         self.file(path, mode, bytes)
@@ -177,7 +177,7 @@ pub fn busybox_layer() -> Option<Vec<u8>> {
 const NET_RAW: [u8; 20] = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
 /// Returns two layers for the top of busybox: the second hides, replaces and links what the first brought.
-pub fn whiteout_layers() -> [Vec<u8>; 2] {
+pub(crate) fn whiteout_layers() -> [Vec<u8>; 2] {
     let (mut first, mut second) = (Layer::new(), Layer::new());
     first
         .dir("data", 0o755)

@@ -9,7 +9,7 @@ use super::listing::Image;
 use super::validate;
 
 /// The time that builds are given as `SOURCE_DATE_EPOCH`: that of the bases' files.
-pub const EPOCH: &str = "1700000000";
+pub(crate) const EPOCH: &str = "1700000000";
 
 /// What the surroundings of a test must not decide.
 const VARIABLES: [&str; 8] = [
@@ -24,49 +24,49 @@ const VARIABLES: [&str; 8] = [
 ];
 
 /// A directory for one test: a store, contexts, results.
-pub struct Kiln {
+pub(crate) struct Kiln {
     directory: tempfile::TempDir,
 }
 
 /// What a command printed, and how it ended.
 #[derive(Debug)]
-pub struct Ended {
+pub(crate) struct Ended {
     /// Standard output.
-    pub stdout: Vec<u8>,
+    pub(crate) stdout: Vec<u8>,
     /// Standard error.
-    pub stderr: String,
+    pub(crate) stderr: String,
     /// The exit code; `None` after a signal.
-    pub code: Option<i32>,
+    pub(crate) code: Option<i32>,
 }
 
 impl Ended {
     /// Returns the same, if the command did well.
     #[track_caller]
-    pub fn success(self) -> Self {
+    pub(crate) fn success(self) -> Self {
         assert_eq!(self.code, Some(0), "stderr: {}", self.stderr);
         self
     }
 
     /// Returns standard output as text.
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.stdout).unwrap()
     }
 
     /// Counts the lines of progress that end in `word`, for example `CACHED`.
-    pub fn count(&self, word: &str) -> usize {
+    pub(crate) fn count(&self, word: &str) -> usize {
         self.stderr.lines().filter(|line| line.starts_with('#') && line.ends_with(word)).count()
     }
 }
 
 impl Kiln {
     /// Makes the directory: under `target/`, which lies on a real file system.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let directory = tempfile::Builder::new().prefix("kiln-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         Self { directory }
     }
 
     /// Makes the directory with the bases `busybox` and `layered` beside it; `None` if there is no busybox.
-    pub fn with_busybox() -> Option<Self> {
+    pub(crate) fn with_busybox() -> Option<Self> {
         let busybox = bases::busybox_layer()?;
         let kiln = Self::new();
         let [first, second] = bases::whiteout_layers();
@@ -77,12 +77,12 @@ impl Kiln {
     }
 
     /// Returns a path in the test's directory.
-    pub fn at(&self, name: &str) -> PathBuf {
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
     /// Writes files, with the directories above them.
-    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         let path = self.at(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, content).unwrap();
@@ -90,12 +90,12 @@ impl Kiln {
     }
 
     /// Makes a context with a Dockerfile whose `FROM busybox` means the base.
-    pub fn dockerfile(&self, text: &str) {
+    pub(crate) fn dockerfile(&self, text: &str) {
         self.write("context/Dockerfile", text);
     }
 
     /// Returns the program with this test's store.
-    pub fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
         for variable in VARIABLES {
             command.env_remove(variable);
@@ -106,7 +106,7 @@ impl Kiln {
     }
 
     /// Returns `kiln build` with the base of [`Self::with_busybox`], without a context.
-    pub fn build_command(&self) -> Command {
+    pub(crate) fn build_command(&self) -> Command {
         let mut command = self.command();
         command.arg("build");
         for base in ["busybox", "layered"] {
@@ -116,18 +116,18 @@ impl Kiln {
     }
 
     /// Runs a command line, its words parted by spaces.
-    pub fn run(&self, line: &str) -> Ended {
+    pub(crate) fn run(&self, line: &str) -> Ended {
         ended(self.command().args(line.split(' ')))
     }
 
     /// Runs `kiln build` with further words.
-    pub fn build(&self, line: &str) -> Ended {
+    pub(crate) fn build(&self, line: &str) -> Ended {
         ended(self.build_command().args(line.split(' ')))
     }
 
     /// Builds `context` with a fixed time into an archive, which must be sound.
     #[track_caller]
-    pub fn image(&self, line: &str) -> (Image, Ended) {
+    pub(crate) fn image(&self, line: &str) -> (Image, Ended) {
         let output = format!("--output type=oci,dest=image.tar,rewrite-timestamp=true {line}");
         let ended = ended(self.build_command().env("SOURCE_DATE_EPOCH", EPOCH).args(output.split(' ')));
         let ended = ended.success();
@@ -137,14 +137,14 @@ impl Kiln {
 }
 
 /// Runs a command to its end.
-pub fn ended(command: &mut Command) -> Ended {
+pub(crate) fn ended(command: &mut Command) -> Ended {
     let output = command.output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     Ended { stdout: output.stdout, stderr, code: output.status.code() }
 }
 
 /// Copies a directory of files; modes become those of a checkout with the usual umask.
-pub fn copy_checkout(from: &Path, to: &Path) {
+pub(crate) fn copy_checkout(from: &Path, to: &Path) {
     for entry in walkdir::WalkDir::new(from) {
         let entry = entry.unwrap();
         let target = to.join(entry.path().strip_prefix(from).unwrap());

@@ -13,26 +13,26 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 /// An image: its documents and its layers.
-pub struct Image {
+pub(crate) struct Image {
     /// The digest of the manifest.
-    pub digest: String,
+    pub(crate) digest: String,
     /// The manifest.
-    pub manifest: Value,
+    pub(crate) manifest: Value,
     /// The config.
-    pub config: Value,
+    pub(crate) config: Value,
     /// The layers as tars, base first.
-    pub layers: Vec<Vec<u8>>,
+    pub(crate) layers: Vec<Vec<u8>>,
 }
 
 impl Image {
     /// Reads the only image of a layout.
-    pub fn read(path: &Path) -> Self {
+    pub(crate) fn read(path: &Path) -> Self {
         let files = if path.is_dir() { directory_files(path) } else { tar_files(&std::fs::read(path).unwrap()) };
         Self::from_files(&files)
     }
 
     /// Reads the only image of a layout that is a tar in memory.
-    pub fn from_tar(bytes: &[u8]) -> Self {
+    pub(crate) fn from_tar(bytes: &[u8]) -> Self {
         Self::from_files(&tar_files(bytes))
     }
 
@@ -66,12 +66,12 @@ impl Image {
     }
 
     /// Returns the whole tree.
-    pub fn tree(&self) -> Tree {
+    pub(crate) fn tree(&self) -> Tree {
         self.tree_of(self.layers.len())
     }
 
     /// Returns the tree of the first `count` layers.
-    pub fn tree_of(&self, count: usize) -> Tree {
+    pub(crate) fn tree_of(&self, count: usize) -> Tree {
         let mut tree = Tree::default();
         for layer in &self.layers[..count] {
             tree.apply(layer);
@@ -106,30 +106,30 @@ const SHORT: usize = 300;
 
 /// What is at a path.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Node {
+pub(crate) struct Node {
     /// As `ls` shows it: `-`, `d`, `l`, `p`, `c` or `b`.
-    pub kind: char,
+    pub(crate) kind: char,
     /// Permissions with setuid, setgid and sticky bit.
-    pub mode: u32,
+    pub(crate) mode: u32,
     /// User and group.
-    pub owner: (u64, u64),
+    pub(crate) owner: (u64, u64),
     /// Seconds since the epoch.
-    pub mtime: u64,
+    pub(crate) mtime: u64,
     /// The content of a file.
-    pub size: u64,
+    pub(crate) size: u64,
     /// The content's sha256.
-    pub digest: String,
+    pub(crate) digest: String,
     /// The content, if it is short.
-    pub text: String,
+    pub(crate) text: String,
     /// Where a symbolic link leads, or the numbers of a device.
-    pub target: String,
+    pub(crate) target: String,
     /// Extended attributes, with their bytes in hex.
-    pub xattrs: BTreeMap<String, String>,
+    pub(crate) xattrs: BTreeMap<String, String>,
 }
 
 /// Paths and what is there; further names of a file share its node.
 #[derive(Debug, Default)]
-pub struct Tree(pub BTreeMap<Vec<u8>, Rc<Node>>);
+pub(crate) struct Tree(pub(crate) BTreeMap<Vec<u8>, Rc<Node>>);
 
 impl Tree {
     /// Lays a layer on the tree: what it hides first, then what it holds.
@@ -169,7 +169,7 @@ impl Tree {
     /// Prints what differs from `base`, a path per line; what is no longer there is marked with `gone`.
     ///
     /// A further name of a file is printed as `= first name`, also if the first one is the base's.
-    pub fn since(&self, base: &Self) -> String {
+    pub(crate) fn since(&self, base: &Self) -> String {
         let mut text = String::new();
         let paths: BTreeSet<&Vec<u8>> = self.0.keys().chain(base.0.keys()).collect();
         let mut first_names: Vec<(&Rc<Node>, &Vec<u8>)> = Vec::new();

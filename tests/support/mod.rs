@@ -6,8 +6,8 @@
 
 pub mod bases;
 pub mod fault;
-pub mod kiln;
-pub mod listing;
+pub(crate) mod kiln;
+pub(crate) mod listing;
 pub mod registry;
 pub mod validate;
 
