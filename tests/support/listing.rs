@@ -119,7 +119,7 @@ pub(crate) struct Node {
     pub(crate) size: u64,
     /// The content's sha256.
     pub(crate) digest: String,
-    /// The content, if it is short.
+    /// The content, if it is text and short.
     pub(crate) text: String,
     /// Where a symbolic link leads, or the numbers of a device.
     pub(crate) target: String,
@@ -252,14 +252,15 @@ fn node<R: std::io::Read>(entry: &mut tar::Entry<'_, R>) -> Node {
     let mut content = Vec::new();
     entry.read_to_end(&mut content).unwrap();
     let digest: String = Sha256::digest(&content).iter().map(|byte| format!("{byte:02x}")).collect();
+    let size = content.len() as u64;
     Node {
         kind,
         mode: header.mode().unwrap() & 0o7777,
         owner: (header.uid().unwrap(), header.gid().unwrap()),
         mtime: header.mtime().unwrap(),
-        size: content.len() as u64,
+        size,
         digest,
-        text: if content.len() <= SHORT { String::from_utf8_lossy(&content).into_owned() } else { String::new() },
+        text: if content.len() <= SHORT { String::from_utf8(content).unwrap_or_default() } else { String::new() },
         target,
         xattrs,
     }
