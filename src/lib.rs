@@ -47,8 +47,8 @@
 //! | [`place`] | what COPY, ADD and WORKDIR mean: selections and a view to changes; pure | `tree`, `pattern` |
 //! | [`context`] | directories as build contexts, their listing, digests and stat cache | `pattern`, `place`, `tree` |
 //! | [`layer`] | tar both ways, whiteouts, the packing pipeline | `tree` |
-//! | [`sandbox`] | one process in a root: namespaces, ids, capabilities, seccomp; the only room with `unsafe` | ground |
-//! | [`rootfs`] | layers as directories, and what a step changed in them | `sandbox` (what the disk can hold), `tree` |
+//! | [`rootfs`] | layers as directories, and what a step changed in them | `layer`, `tree` |
+//! | [`sandbox`] | one process in a root: namespaces, ids, capabilities, seccomp; the only room with `unsafe` | `rootfs` (content that is placed where nothing can be mounted) |
 //! | [`cache`] | keys and records, as values | nouns |
 //! | [`solve`] | order of work, threads, cache; has never heard of Dockerfiles or registries: blobs come through one function that is handed in | all between `tree` and `cache` but `lower` |
 //! | [`assemble`] | image documents, written and read | `store`, nouns |
