@@ -37,7 +37,7 @@
 //! | room | what lives there | uses |
 //! |---|---|---|
 //! | [`digest`] [`path`] [`time`] [`mode`] [`diagnostic`] [`event`] | the ground: identities as types, clean paths, symbolic modes, findings with spans, progress | nothing (`event`: `diagnostic`) |
-//! | [`reference`] [`oci`] [`image`] | the nouns: names of images; manifest, index and config; layers and images as values | ground |
+//! | [`reference`](mod@reference) [`oci`] [`image`] | the nouns: names of images; manifest, index and config; layers and images as values | ground |
 //! | [`dockerfile`] | the language: lexer, typed instructions, word expansion, checks | `diagnostic` only |
 //! | [`pattern`] | `.dockerignore` and the wildcards of COPY | `path` |
 //! | [`tree`] | the tree value, difference, application, content digests | ground |

@@ -67,13 +67,23 @@ impl Kiln {
 
     /// Makes the directory with the bases `busybox` and `layered` beside it; `None` if there is no busybox.
     pub(crate) fn with_busybox() -> Option<Self> {
+        Self::new().with_bases()
+    }
+
+    /// The same in a place where every user can read it, with what root puts there.
+    pub(crate) fn for_everybody() -> Option<Self> {
+        let directory = tempfile::Builder::new().prefix("kiln-").tempdir_in("/var/tmp").unwrap();
+        std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        Self { directory }.with_bases()
+    }
+
+    fn with_bases(self) -> Option<Self> {
         let busybox = bases::busybox_layer()?;
-        let kiln = Self::new();
         let [first, second] = bases::whiteout_layers();
         let layered = bases::Image::new(vec![busybox.clone(), first, second]);
-        bases::write_layout(&kiln.at("bases"), "busybox", &[bases::Image::new(vec![busybox])]);
-        bases::write_layout(&kiln.at("bases"), "layered", &[layered]);
-        Some(kiln)
+        bases::write_layout(&self.at("bases"), "busybox", &[bases::Image::new(vec![busybox])]);
+        bases::write_layout(&self.at("bases"), "layered", &[layered]);
+        Some(self)
     }
 
     /// Returns a path in the test's directory.
