@@ -172,7 +172,11 @@ pub fn render(source: &Source, diagnostic: &Diagnostic) -> String {
         put(format_args!("{:>1$}", "...", width + 2));
     }
     if let Some(help) = &diagnostic.help {
-        put(format_args!("{:width$} = help: {}", "", printable(help)));
+        let mut lines = help.lines();
+        put(format_args!("{:width$} = help: {}", "", printable(lines.next().unwrap_or_default())));
+        for line in lines {
+            put(format_args!("{:width$}         {}", "", printable(line)));
+        }
     }
     out
 }

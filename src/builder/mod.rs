@@ -2,9 +2,9 @@
 //!
 //! 1. [`dockerfile::parse`]: text to typed instructions, all findings at once
 //! 2. [`lower`](crate::lower::lower): instructions to a graph; asks for bases until it has each manifest and config
-//! 3. [`solve`](crate::solve): lists contexts, runs what the cache does not answer, packs the layers of the images
+//! 3. [`solve`]: lists contexts, runs what the cache does not answer, packs the layers of the images
 //! 4. [`assemble`](crate::assemble): config and manifest
-//! 5. [`export`]: the image goes where it was asked for
+//! 5. `export`: the image goes where it was asked for
 //!
 //! Everything that depends on the surroundings (time, user, credentials) arrives in the [`Request`].
 

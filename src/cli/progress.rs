@@ -7,7 +7,7 @@ mod rawjson;
 use std::io::IsTerminal as _;
 
 use kiln::diagnostic::Source;
-use kiln::event::{Listener, Silent};
+use kiln::event::{Listener, Silent, Stream};
 
 /// `--progress`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -32,6 +32,27 @@ pub(crate) fn listener(style: Style, source: Source) -> Box<dyn Listener> {
         Style::Auto | Style::Plain => Box::new(plain::Plain::new(source)),
         Style::Rawjson => Box::new(rawjson::RawJson::new(source)),
         Style::Quiet => Box::new(Silent),
+    }
+}
+
+/// What a task writes, as lines: the two streams do not mix within one.
+#[derive(Debug, Default)]
+struct Output {
+    stdout: Lines,
+    stderr: Lines,
+}
+
+impl Output {
+    fn push(&mut self, stream: Stream, bytes: &[u8]) -> Vec<String> {
+        match stream {
+            Stream::Stdout => self.stdout.push(bytes),
+            Stream::Stderr => self.stderr.push(bytes),
+        }
+    }
+
+    /// Returns what has no line end.
+    fn finish(&mut self) -> impl Iterator<Item = String> + use<> {
+        self.stdout.finish().into_iter().chain(self.stderr.finish())
     }
 }
 

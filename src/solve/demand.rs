@@ -32,12 +32,13 @@ pub(super) struct Found {
 pub(super) fn plan(graph: &Graph, definitions: &[Definition], workshop: &Workshop<'_>) -> Vec<Demand> {
     let mut plan = vec![Demand::None; definitions.len()];
     let mut wanted: Vec<StepId> = graph.outputs.iter().filter_map(|output| output.root).collect();
+    let anew = anew(graph);
     while let Some(id) = wanted.pop() {
         if !matches!(plan[id.index()], Demand::None) {
             continue;
         }
         let step = graph.step(id);
-        let demand = match lookup(workshop, definitions[id.index()].key, step.ignore_cache) {
+        let demand = match lookup(workshop, definitions[id.index()].key, anew[id.index()]) {
             _ if matches!(step.op, Op::Base(_)) => Demand::Perform { replay: false },
             Some(Answer::Bytes(found)) => Demand::Recorded(found),
             Some(Answer::Replay) => Demand::Perform { replay: true },
@@ -51,6 +52,18 @@ pub(super) fn plan(graph: &Graph, definitions: &[Definition], workshop: &Worksho
         plan[id.index()] = demand;
     }
     plan
+}
+
+/// Tells of each step whether a definition key may not answer for it: because the cache must not, or because it
+/// stands on a step for which the cache must not. What that one gives this time may hit by its content.
+fn anew(graph: &Graph) -> Vec<bool> {
+    let mut anew = vec![false; graph.steps().len()];
+    // A step names only steps before it.
+    for id in graph.ids() {
+        let step = graph.step(id);
+        anew[id.index()] = step.ignore_cache || step.op.inputs().into_iter().any(|input| anew[input.index()]);
+    }
+    anew
 }
 
 /// Tells of each step whether it makes a layer of an image.

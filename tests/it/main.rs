@@ -5,8 +5,18 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod architecture;
 mod archive;
+mod build;
+mod cache;
+mod errors;
+mod images;
+mod kill;
+mod output;
+mod progress;
 mod pull;
 mod pull_faults;
+mod reproducibility;
 mod rootfs;
+mod rungs;
 mod sandbox;

@@ -84,6 +84,28 @@ impl Layer {
         self.link(tar::EntryType::Link, path, target)
     }
 
+    /// Adds a character device.
+    pub(crate) fn device(&mut self, path: &str, mode: u32, major: u32, minor: u32) -> &mut Self {
+        let mut header = header(tar::EntryType::Char, mode, 0);
+        header.set_device_major(major).expect("a ustar or GNU header");
+        header.set_device_minor(minor).expect("a ustar or GNU header");
+        self.0.append_data(&mut header, path, &[][..]).expect("a tar in memory");
+        self
+    }
+
+    /// Adds a file with a `security.capability`.
+    pub(crate) fn capable_file(
+        &mut self,
+        path: &str,
+        mode: u32,
+        bytes: &[u8],
+        capability: &[u8],
+    ) -> &mut Self {
+        let extension = [("SCHILY.xattr.security.capability", capability)];
+        self.0.append_pax_extensions(extension).expect("a tar in memory");
+        self.file(path, mode, bytes)
+    }
+
     /// Returns the tar.
     pub(crate) fn finish(self) -> Vec<u8> {
         self.0.into_inner().expect("a tar in memory")
@@ -155,6 +177,40 @@ pub(crate) fn busybox_layer() -> Option<Vec<u8>> {
         .file("etc/group", 0o644, b"root:x:0:\ndaemon:x:1:\nstaff:x:50:daemon\nnogroup:x:65534:\n")
         .file("etc/shadow", 0o640, b"root:*:::::::\n");
     Some(layer.finish())
+}
+
+/// `cap_net_raw=ep`, as the kernel stores it (`struct vfs_cap_data`, version 2).
+const NET_RAW: [u8; 20] = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+/// Returns two layers for the top of busybox: the second hides, replaces and links what the first brought.
+pub(crate) fn whiteout_layers() -> [Vec<u8>; 2] {
+    let (mut first, mut second) = (Layer::new(), Layer::new());
+    first
+        .dir("data", 0o755)
+        .file("data/removed", 0o644, b"hidden by a whiteout\n")
+        .dir("data/opaque", 0o755)
+        .file("data/opaque/old", 0o644, b"hidden by an opaque directory\n")
+        .dir("data/gone", 0o755)
+        .file("data/gone/below", 0o644, b"hidden with its directory\n")
+        .dir("data/becomes-file", 0o755)
+        .file("data/becomes-file/below", 0o644, b"hidden by a file\n")
+        .file("data/becomes-dir", 0o644, b"hidden by a directory\n")
+        .file("data/linked", 0o640, b"two names\n")
+        .hard_link("data/second-name", "data/linked")
+        .capable_file("bin/capable", 0o755, b"#!/bin/sh\n", &NET_RAW)
+        .device("data/device", 0o660, 1, 7);
+    second
+        .dir("data", 0o711)
+        .file("data/.wh.removed", 0, b"")
+        .file("data/.wh.gone", 0, b"")
+        .dir("data/opaque", 0o750)
+        .file("data/opaque/new", 0o644, b"new\n")
+        .file("data/opaque/.wh..wh..opq", 0, b"")
+        .file("data/becomes-file", 0o644, b"a file now\n")
+        .dir("data/becomes-dir", 0o755)
+        .file("data/becomes-dir/below", 0o644, b"a directory now\n")
+        .file("data/.wh.never-was", 0, b"");
+    [first.finish(), second.finish()]
 }
 
 /// Writes images into an OCI layout under `tag`: one as a manifest, several as an index. Returns the digest.

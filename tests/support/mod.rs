@@ -6,6 +6,8 @@
 
 pub(crate) mod bases;
 pub(crate) mod fault;
+pub(crate) mod kiln;
+pub(crate) mod listing;
 pub(crate) mod registry;
 pub(crate) mod validate;
 

@@ -8,7 +8,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use kiln::diagnostic::{self, Source};
 use kiln::event::{Event, Listener, Outcome, TaskId};
 
-use super::{Lines, bytes, seconds};
+use super::{Output, bytes, seconds};
 
 /// How often the running tasks are redrawn.
 const TICK: Duration = Duration::from_millis(100);
@@ -23,7 +23,7 @@ pub(crate) struct Live {
 struct Task {
     name: String,
     bar: ProgressBar,
-    lines: Lines,
+    lines: Output,
     reason: Option<String>,
     output: Vec<String>,
 }
@@ -52,7 +52,7 @@ impl Listener for Live {
                 bar.set_prefix(name.clone());
                 bar.enable_steady_tick(TICK);
                 let task_state =
-                    Task { name, bar, lines: Lines::default(), reason: None, output: Vec::new() };
+                    Task { name, bar, lines: Output::default(), reason: None, output: Vec::new() };
                 tasks.insert(task, task_state);
             }
             Event::TaskReason { task, reason } => {
@@ -67,9 +67,9 @@ impl Listener for Live {
                     state.bar.set_message(format!("{}{total}", bytes(done)));
                 }
             }
-            Event::TaskOutput { task, bytes, .. } => {
+            Event::TaskOutput { task, stream, bytes } => {
                 if let Some(state) = tasks.get_mut(&task) {
-                    let lines = state.lines.push(&bytes);
+                    let lines = state.lines.push(stream, &bytes);
                     if let Some(last) = lines.last() {
                         state.bar.set_message(last.clone());
                     }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use kiln::diagnostic::{self, Source};
 use kiln::event::{Event, Listener, Outcome, TaskId};
 
-use super::{Lines, seconds};
+use super::{Output, seconds};
 
 /// Prints each event as soon as it comes; output only in whole lines, so that tasks do not mix.
 pub(crate) struct Plain {
@@ -17,7 +17,7 @@ pub(crate) struct Plain {
 
 struct Task {
     started: Instant,
-    lines: Lines,
+    lines: Output,
 }
 
 impl Plain {
@@ -34,21 +34,21 @@ impl Listener for Plain {
             Event::Started { rung } => eprintln!("kiln: {rung}"),
             Event::Warning(warning) => eprintln!("{}", diagnostic::render(&self.source, &warning)),
             Event::TaskStarted { task, name } => {
-                tasks.insert(task, Task { started: Instant::now(), lines: Lines::default() });
+                tasks.insert(task, Task { started: Instant::now(), lines: Output::default() });
                 eprintln!("#{} {name}", task + 1);
             }
             Event::TaskReason { task, reason } => eprintln!("#{} not cached: {reason}", task + 1),
             Event::TaskProgress { .. } => {}
-            Event::TaskOutput { task, bytes, .. } => {
+            Event::TaskOutput { task, stream, bytes } => {
                 if let Some(state) = tasks.get_mut(&task) {
                     let elapsed = state.started.elapsed().as_secs_f64();
-                    for line in state.lines.push(&bytes) {
+                    for line in state.lines.push(stream, &bytes) {
                         eprintln!("#{} {elapsed:.3} {line}", task + 1);
                     }
                 }
             }
             Event::TaskFinished { task, outcome, elapsed } => {
-                if let Some(line) = tasks.remove(&task).and_then(|mut state| state.lines.finish()) {
+                for line in tasks.remove(&task).into_iter().flat_map(|mut state| state.lines.finish()) {
                     eprintln!("#{} {:.3} {line}", task + 1, elapsed.as_secs_f64());
                 }
                 let text = match outcome {

@@ -1,0 +1,183 @@
+//! The second build: what is not done again, what is, and what is said about it.
+
+use std::time::{Duration, SystemTime};
+
+use crate::support::kiln::{Kiln, ended};
+use crate::support::skip;
+
+const STAGES: &str = "\
+FROM busybox AS tools
+RUN echo tool > /tool
+FROM busybox AS made
+COPY main.c lib.h /src/
+RUN --mount=type=bind,from=tools,source=/tool,target=/tool cat /src/* /tool > /program
+FROM busybox
+COPY --from=made /program /program
+COPY config /etc/config
+";
+
+/// How many steps of [`STAGES`] the cache answers, not counting bases.
+const STEPS: usize = 5;
+
+fn project() -> Option<Kiln> {
+    let kiln = Kiln::with_busybox()?;
+    kiln.dockerfile(STAGES);
+    kiln.write("context/main.c", "main\n");
+    kiln.write("context/lib.h", "library\n");
+    kiln.write("context/config", "config\n");
+    Some(kiln)
+}
+
+/// Returns the names of the steps that were done, without their numbers.
+fn done(stderr: &str) -> Vec<String> {
+    let lines: Vec<&str> = stderr.lines().collect();
+    let name = |number: &str| {
+        let of_task = |line: &&&str| line.starts_with(&format!("{number} [")) && !line.contains("] FROM ");
+        lines.iter().find(of_task).map(|line| line.split_once("] ").unwrap().1.to_owned())
+    };
+    let numbers = lines.iter().filter_map(|line| line.split_once(" DONE ")).map(|(number, _)| number);
+    numbers.filter_map(name).collect()
+}
+
+#[test]
+fn an_unchanged_build_does_nothing() {
+    let Some(kiln) = project() else { skip!("busybox-static is not installed") };
+    // The time of the build is in the image: only the cache can make the manifests equal.
+    let build = || {
+        kiln.build("--progress plain --output type=oci,dest=layout,tar=false --metadata-file meta context")
+            .success()
+    };
+    let digest = || std::fs::read_to_string(kiln.at("meta")).unwrap();
+    let first = build();
+    assert_eq!((first.count("CACHED"), done(&first.stderr).len()), (0, STEPS), "{}", first.stderr);
+    let built = digest();
+    std::thread::sleep(Duration::from_millis(1100));
+    for touched in [false, true] {
+        if touched {
+            for name in ["main.c", "lib.h", "config", "Dockerfile", "."] {
+                let path = kiln.at("context").join(name);
+                std::fs::File::open(path).unwrap().set_modified(SystemTime::now()).unwrap();
+            }
+        }
+        let again = build();
+        assert!(done(&again.stderr).is_empty(), "{}", again.stderr);
+        // The stages behind a cached copy need not be looked at.
+        assert!(again.count("CACHED") >= 2, "{}", again.stderr);
+        assert_eq!(digest(), built);
+    }
+}
+
+#[test]
+fn a_changed_input_rebuilds_what_depends_on_it_and_is_named() {
+    let Some(kiln) = project() else { skip!("busybox-static is not installed") };
+    kiln.build("context").success();
+    let rebuilt = |file: &str, content: &str| {
+        kiln.write(file, content);
+        let stderr = kiln.build("context").success().stderr;
+        (done(&stderr), stderr)
+    };
+
+    let (steps, stderr) = rebuilt("context/config", "another\n");
+    assert_eq!(steps, ["COPY config /etc/config"], "{stderr}");
+    assert!(stderr.contains("not cached: ") && stderr.contains("config"), "{stderr}");
+
+    let (steps, stderr) = rebuilt("context/lib.h", "another library\n");
+    assert!(stderr.contains("lib.h"), "{stderr}");
+    assert!(steps.iter().any(|step| step.starts_with("COPY main.c")), "{stderr}");
+    assert!(steps.iter().any(|step| step.starts_with("RUN --mount")), "{stderr}");
+    assert!(!steps.iter().any(|step| step.starts_with("RUN echo tool")), "{stderr}");
+
+    // What comes out the same stops the rebuild: the comment is in the Dockerfile alone.
+    let (steps, stderr) = rebuilt("context/Dockerfile", &format!("# a comment\n{STAGES}"));
+    assert!(steps.is_empty(), "{stderr}");
+}
+
+#[test]
+fn a_step_that_gives_the_same_again_stops_the_rebuild() {
+    let Some(kiln) = Kiln::with_busybox() else { skip!("busybox-static is not installed") };
+    kiln.dockerfile(
+        "FROM busybox AS made\nCOPY input /\nRUN wc -l < /input > /result\n\
+         FROM busybox\nCOPY --from=made /result /\nRUN cat /result > /last\n",
+    );
+    kiln.write("context/input", "one\n");
+    kiln.build("context").success();
+    kiln.write("context/input", "uno\n");
+    let stderr = kiln.build("context").success().stderr;
+    let steps = done(&stderr);
+    assert_eq!(steps.len(), 2, "{stderr}");
+    assert!(steps[0].starts_with("COPY input") && steps[1].starts_with("RUN wc"), "{stderr}");
+}
+
+#[test]
+fn the_cache_can_be_told_not_to_answer() {
+    let Some(kiln) = project() else { skip!("busybox-static is not installed") };
+    kiln.build("context").success();
+    let everything = kiln.build("--no-cache context").success();
+    assert_eq!(
+        (everything.count("CACHED"), done(&everything.stderr).len()),
+        (0, STEPS),
+        "{}",
+        everything.stderr
+    );
+    let one_stage = kiln.build("--no-cache-filter made context").success();
+    let steps = done(&one_stage.stderr);
+    assert!(steps.iter().any(|step| step.starts_with("COPY main.c")), "{}", one_stage.stderr);
+    assert!(steps.iter().any(|step| step.starts_with("RUN --mount")), "{}", one_stage.stderr);
+    assert!(!steps.iter().any(|step| step.starts_with("COPY config")), "{}", one_stage.stderr);
+    assert!(!steps.iter().any(|step| step.starts_with("RUN echo")), "{}", one_stage.stderr);
+}
+
+#[test]
+fn what_is_damaged_in_the_store_is_made_again() {
+    let Some(kiln) = project() else { skip!("busybox-static is not installed") };
+    let (image, _) = kiln.image("context");
+    let blobs = |image: &crate::support::listing::Image| -> Vec<String> {
+        let layers = image.manifest["layers"].as_array().unwrap();
+        let digests =
+            layers.iter().chain([&image.manifest["config"]]).map(|blob| blob["digest"].as_str().unwrap());
+        digests.map(|digest| digest.replace("sha256:", "store/v1/blobs/sha256/")).collect()
+    };
+    for blob in blobs(&image) {
+        for damage in ["gone", "cut", "empty"] {
+            let path = kiln.at(&blob);
+            match damage {
+                "gone" => std::fs::remove_file(&path).unwrap(),
+                "cut" => {
+                    let bytes = std::fs::read(&path).unwrap();
+                    std::fs::remove_file(&path).unwrap();
+                    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+                }
+                _ => {
+                    std::fs::remove_file(&path).unwrap();
+                    std::fs::write(&path, "").unwrap();
+                }
+            }
+            // `image` also validates every digest of the archive.
+            let (again, _) = kiln.image("context");
+            assert_eq!(again.digest, image.digest, "{blob} {damage}");
+        }
+    }
+}
+
+#[test]
+fn two_builds_use_one_store_at_the_same_time() {
+    let Some(kiln) = project() else { skip!("busybox-static is not installed") };
+    let both: Vec<_> = std::thread::scope(|scope| {
+        let build = |number: usize| {
+            let mut command = kiln.build_command();
+            command.env("SOURCE_DATE_EPOCH", crate::support::kiln::EPOCH);
+            command.args([
+                "--output",
+                &format!("type=oci,dest={number}.tar,rewrite-timestamp=true"),
+                "context",
+            ]);
+            scope.spawn(move || ended(&mut command))
+        };
+        let running: Vec<_> = (0..4).map(build).collect();
+        running.into_iter().map(|build| build.join().unwrap().success()).collect()
+    });
+    assert!(both.windows(2).all(|pair| pair[0].stdout == pair[1].stdout), "{both:?}");
+    for number in 0..4 {
+        crate::support::validate::assert_sound(&kiln.at(&format!("{number}.tar")));
+    }
+}

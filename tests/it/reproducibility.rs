@@ -1,0 +1,83 @@
+//! The result depends on the inputs alone.
+
+use crate::support::kiln::{EPOCH, Kiln, ended};
+use crate::support::skip;
+
+/// Enough files that several threads take part in every order.
+fn fill(kiln: &Kiln, context: &str, reverse: bool) {
+    let mut numbers: Vec<usize> = (0..300).collect();
+    if reverse {
+        numbers.reverse();
+    }
+    for number in numbers {
+        let content = format!("{number}\n").repeat(number * 10);
+        kiln.write(&format!("{context}/files/{}/{number}", number % 7), content);
+    }
+    kiln.write(&format!("{context}/Dockerfile"), DOCKERFILE);
+}
+
+const DOCKERFILE: &str = "\
+FROM busybox AS one
+COPY files /files
+RUN cat /files/1/* > /one
+FROM busybox AS two
+RUN mkdir /d && for n in 9 3 7 1; do echo $n > /d/$n; done && ln /d/9 /d/0
+FROM busybox
+WORKDIR /app
+COPY --from=one /one /files /app/
+COPY --from=two /d /d
+ENV A=1 B=2
+LABEL b=1 a=2
+RUN echo done > /done
+";
+
+#[test]
+fn directories_threads_and_the_clock_do_not_count() {
+    let Some(first) = Kiln::with_busybox() else { skip!("busybox-static is not installed") };
+    let second = Kiln::with_busybox().unwrap();
+    fill(&first, "context", false);
+    fill(&second, "elsewhere", true);
+    let (expected, _) = first.image("context");
+    // Files are written a second later, too.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    fill(&first, "copied", true);
+    for (kiln, line) in [
+        (&second, "elsewhere"),
+        (&first, "--no-cache --jobs 1 context"),
+        (&first, "--no-cache --jobs 8 copied"),
+        (&second, "--jobs 1 elsewhere"),
+    ] {
+        let (image, _) = kiln.image(line);
+        assert_eq!(image.manifest, expected.manifest, "{line}");
+        assert_eq!(image.digest, expected.digest, "{line}");
+    }
+}
+
+/// Without rewriting, the times of the inputs count, and those alone.
+#[test]
+fn with_equal_times_no_rewriting_is_needed() {
+    let Some(first) = Kiln::with_busybox() else { skip!("busybox-static is not installed") };
+    let second = Kiln::with_busybox().unwrap();
+    let digests: Vec<String> = [&first, &second]
+        .map(|kiln| {
+            kiln.write("context/dir/file", "content");
+            kiln.write("context/Dockerfile", "FROM busybox\nCOPY dir /dir\n");
+            for name in ["context/dir/file", "context/dir"] {
+                let time = std::time::UNIX_EPOCH + std::time::Duration::new(1_234_567_890, 987_654_321);
+                std::fs::File::open(kiln.at(name)).unwrap().set_modified(time).unwrap();
+            }
+            let mut command = kiln.build_command();
+            command.env("SOURCE_DATE_EPOCH", EPOCH).args([
+                "-q",
+                "--output",
+                "type=oci,dest=image.tar",
+                "context",
+            ]);
+            ended(&mut command).success();
+            let image = crate::support::listing::Image::read(&kiln.at("image.tar"));
+            assert_eq!(image.tree().0[&b"dir/file"[..]].mtime, 1_234_567_890);
+            image.digest
+        })
+        .into();
+    assert_eq!(digests[0], digests[1]);
+}

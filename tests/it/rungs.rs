@@ -1,0 +1,217 @@
+//! One Dockerfile on every rung of the ladder: who builds makes no difference to what is built.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::support::kiln::{EPOCH, Kiln, ended};
+use crate::support::listing::Image;
+use crate::support::{find_program, skip, validate};
+
+/// No step changes an owner or the user, which a single id cannot do; owners come from the base and from COPY. No step
+/// changes one name of a file of a lower layer that has others: overlayfs breaks such links, a plain directory does not.
+const DOCKERFILE: &str = "\
+FROM layered AS tools
+RUN mkdir /tools && echo tool > /tools/tool && chmod 755 /tools/tool
+FROM layered
+COPY --chown=5:6 --chmod=640 file /owned/file
+RUN mkdir -p /made/sub && echo one > /made/one && ln /made/one /made/hard && ln -s one /made/symbolic && mkfifo /made/fifo && echo two > /made/two
+RUN rm -r /data/opaque /etc/shadow && mv /made/sub /made/moved && mkdir -m 1777 /made/sub && chmod 4711 /made/two
+RUN echo more >> /data/becomes-file; echo more >> /owned/file; cat /owned/file /data/becomes-dir/below > /seen
+RUN --mount=type=cache,target=/cache --mount=type=bind,from=tools,source=/tools,target=/tools --mount=type=tmpfs,target=/t \\
+    echo kept > /cache/kept && cat /tools/tool /cache/kept > /from-mounts && touch /t/gone
+RUN id -u > /id && grep -c localhost /etc/hosts >> /id && ! test -e /cache && ! ls /tools 2>/dev/null
+WORKDIR /work/dir
+COPY --from=tools /tools .
+RUN ls -l tool | cut -c 1-10 > listed
+";
+
+const ARGUMENTS: &str = "build --progress plain --build-context layered=oci-layout://bases:layered --output type=oci,dest=out/image.tar,rewrite-timestamp=true context";
+
+/// Makes everything that a build needs in one place that every user can read, owned by the user who builds.
+fn project(owner: (u32, u32)) -> Option<Kiln> {
+    let kiln = Kiln::for_everybody()?;
+    kiln.dockerfile(DOCKERFILE);
+    kiln.write("context/file", "owned\n");
+    std::fs::copy(env!("CARGO_BIN_EXE_kiln"), kiln.at("kiln")).unwrap();
+    std::fs::set_permissions(kiln.at("kiln"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    for name in ["store", "home", "out"] {
+        std::fs::create_dir(kiln.at(name)).unwrap();
+        std::os::unix::fs::chown(kiln.at(name), Some(owner.0), Some(owner.1)).unwrap();
+    }
+    Some(kiln)
+}
+
+/// A user of this machine with subordinate ids; made if there is none.
+fn user_with_subordinate_ids() -> Option<(u32, u32)> {
+    let find = || {
+        let owners = std::fs::read_to_string("/etc/subuid").ok()?;
+        let accounts = std::fs::read_to_string("/etc/passwd").ok()?;
+        owners.lines().filter_map(|line| line.split(':').next()).find_map(|owner| {
+            let mut accounts = accounts.lines().map(|line| line.split(':').collect::<Vec<_>>());
+            let account =
+                accounts.find(|fields| fields.len() > 3 && fields[0] == owner && fields[2] != "0")?;
+            Some((account[2].parse().ok()?, account[3].parse().ok()?))
+        })
+    };
+    find().or_else(|| {
+        // Debian's useradd gives new users ranges in /etc/subuid and /etc/subgid.
+        let made = Command::new(find_program("useradd")?).args(["--no-create-home", "kiln-test"]).status();
+        made.is_ok_and(|status| status.success()).then(find)?
+    })
+}
+
+/// Builds on a rung as a user; returns the image, and the line that names the rung.
+fn build(rung: &str, user: (u32, u32)) -> Option<(Image, String)> {
+    let kiln = project(user)?;
+    let mut command = Command::new(kiln.at("kiln"));
+    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("SOURCE_DATE_EPOCH", EPOCH);
+    command.env("HOME", kiln.at("home")).env("KILN_STORE", kiln.at("store")).env("KILN_ISOLATION", rung);
+    command.args(ARGUMENTS.split(' ')).current_dir(kiln.at("")).uid(user.0).gid(user.1);
+    let first = ended(&mut command).success();
+    let again = ended(&mut command).success();
+    assert_eq!(again.stdout, first.stdout, "{rung}: the second build");
+    assert!(again.count("CACHED") > 5, "{rung}: {}", again.stderr);
+    let archive = kiln.at("out/image.tar");
+    validate::assert_sound(&archive);
+    let line = first.stderr.lines().next().unwrap_or_default().to_owned();
+    Some((Image::read(&archive), line))
+}
+
+/// Compares an image with that of the first rung; the listing shows a difference better than digests do.
+fn assert_same(name: &str, image: &Image, expected: &Image) {
+    let base = expected.tree_of(3);
+    assert_eq!(image.tree().since(&base), expected.tree().since(&base), "{name}");
+    assert_eq!(image.config, expected.config, "{name}");
+    assert_eq!(image.digest, expected.digest, "{name}");
+}
+
+#[test]
+fn every_rung_builds_the_same_image() {
+    if !rustix::process::geteuid().is_root() {
+        skip!("only root can be every user");
+    }
+    let Some((expected, line)) = build("auto", (0, 0)) else { skip!("busybox-static is not installed") };
+    let tree = expected.tree();
+    let owner = |path: &str| tree.0[path.as_bytes()].owner;
+    assert_eq!(
+        (owner("owned/file"), owner("made/one"), owner("data/becomes-file")),
+        ((5, 6), (0, 0), (0, 0)),
+        "{line}"
+    );
+    assert!(!tree.0.contains_key(&b"etc/shadow"[..]) && !tree.0.contains_key(&b"cache"[..]));
+    let mut users = vec![("chroot", (0, 0)), ("single-id", (65_533, 65_533))];
+    match user_with_subordinate_ids() {
+        Some(user) => users.push(("subordinate-ids", user)),
+        None => crate::support::skipped("no user has subordinate ids, and none can be made"),
+    }
+    for (rung, user) in users {
+        let (image, line) = build(rung, user).unwrap();
+        assert_same(&format!("{rung}: {line}"), &image, &expected);
+    }
+}
+
+/// docker's default capabilities.
+const CAPABILITIES: [&str; 14] = [
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FSETID",
+    "CAP_FOWNER",
+    "CAP_MKNOD",
+    "CAP_NET_RAW",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETFCAP",
+    "CAP_SETPCAP",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_SYS_CHROOT",
+    "CAP_KILL",
+    "CAP_AUDIT_WRITE",
+];
+
+/// What docker's default seccomp profile refuses without CAP_SYS_ADMIN, as far as a builder would try it.
+const REFUSED: [&str; 14] = [
+    "mount",
+    "umount2",
+    "unshare",
+    "setns",
+    "pivot_root",
+    "fsopen",
+    "fsconfig",
+    "fsmount",
+    "fspick",
+    "open_tree",
+    "move_mount",
+    "mount_setattr",
+    "swapon",
+    "keyctl",
+];
+
+/// Describes an unprivileged container in which the machine's libraries and the test's place are seen.
+fn container(place: &Path) -> serde_json::Value {
+    let bind = |path: &str, mode: &str| json!({"destination": path, "type": "bind", "source": path, "options": ["rbind", mode]});
+    let mut mounts = vec![
+        json!({"destination": "/proc", "type": "proc", "source": "proc"}),
+        json!({"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["mode=755"]}),
+        json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs"}),
+        bind(place.to_str().unwrap(), "rw"),
+    ];
+    mounts.extend(
+        ["/usr", "/bin", "/lib", "/lib64"]
+            .into_iter()
+            .filter(|path| Path::new(path).exists())
+            .map(|path| bind(path, "ro")),
+    );
+    let at = |name: &str| place.join(name).display().to_string();
+    let program = at("kiln");
+    let arguments: Vec<&str> = [program.as_str()].into_iter().chain(ARGUMENTS.split(' ')).collect();
+    json!({
+        "ociVersion": "1.0.2",
+        "process": {
+            "user": {"uid": 0, "gid": 0},
+            "args": arguments,
+            "env": [
+                "PATH=/usr/bin:/bin",
+                format!("SOURCE_DATE_EPOCH={EPOCH}"),
+                format!("HOME={}", at("home")),
+                format!("KILN_STORE={}", at("store")),
+            ],
+            "cwd": place,
+            "capabilities": {"bounding": CAPABILITIES, "effective": CAPABILITIES, "permitted": CAPABILITIES},
+        },
+        "root": {"path": "rootfs"},
+        "mounts": mounts,
+        "linux": {
+            "namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "ipc"}, {"type": "uts"}],
+            "seccomp": {
+                "defaultAction": "SCMP_ACT_ALLOW",
+                "syscalls": [{"names": REFUSED, "action": "SCMP_ACT_ERRNO", "errnoRet": 1}],
+            },
+        },
+    })
+}
+
+#[test]
+fn root_of_an_unprivileged_container_builds_the_same_image() {
+    crate::support::require!("runc");
+    if !rustix::process::geteuid().is_root() {
+        skip!("only root can start the container");
+    }
+    let Some((expected, _)) = build("auto", (0, 0)) else { skip!("busybox-static is not installed") };
+    let kiln = project((0, 0)).unwrap();
+    std::fs::create_dir_all(kiln.at("bundle/rootfs")).unwrap();
+    std::fs::write(kiln.at("bundle/config.json"), container(&kiln.at("")).to_string()).unwrap();
+    let name = format!("kiln-rungs-{}", std::process::id());
+    let mut runc = Command::new(find_program("runc").unwrap());
+    let ended = ended(runc.args(["run", &name]).current_dir(kiln.at("bundle")));
+    if ended.code != Some(0) && ended.stderr.contains("cgroup") {
+        skip!("runc cannot run here: {}", ended.stderr);
+    }
+    let ended = ended.success();
+    assert!(ended.stderr.starts_with("kiln: chroot"), "{}", ended.stderr);
+    validate::assert_sound(&kiln.at("out/image.tar"));
+    assert_same("container", &Image::read(&kiln.at("out/image.tar")), &expected);
+}
