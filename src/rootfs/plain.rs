@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 
-use rustix::fs::{FileType, Stat};
+use rustix::fs::Stat;
 
 use super::disk::Disk;
 use super::error::Error;
@@ -14,10 +14,10 @@ use super::walk::{self, Found};
 use crate::path::RelPath;
 use crate::tree::{Changes, Kind, Origin, Tree, diff};
 
-/// What the disk said of every regular file before a step.
+/// What the disk said of everything before a step.
 #[derive(Debug, Clone, Default)]
 pub struct Index {
-    files: HashMap<RelPath, Stamp>,
+    stamps: HashMap<RelPath, Stamp>,
 }
 
 /// What changes on the disk whenever a file's bytes do.
@@ -42,16 +42,13 @@ impl Stamp {
     }
 }
 
-/// Remembers what the disk says of the files in `directory`.
+/// Remembers what the disk says of everything in `directory`.
 ///
 /// # Errors
 /// If something in it cannot be read.
 pub fn index(directory: &Path) -> Result<Index, Error> {
-    let visit = |found: &Found, _: BorrowedFd<'_>, _: &CStr| {
-        let regular = found.file_type() == FileType::RegularFile;
-        Ok(regular.then(|| Stamp::of(&found.stat)))
-    };
-    Ok(Index { files: walk::walk(directory, &visit)?.into_iter().collect() })
+    let visit = |found: &Found, _: BorrowedFd<'_>, _: &CStr| Ok(Some(Stamp::of(&found.stat)));
+    Ok(Index { stamps: walk::walk(directory, &visit)?.into_iter().collect() })
 }
 
 /// Reads what changed in `directory`, which held `lower` when `before` was made: the difference to `lower`.
@@ -62,14 +59,21 @@ pub fn index(directory: &Path) -> Result<Index, Error> {
 /// If something in it cannot be read.
 pub fn scan_plain(directory: &Path, before: &Index, lower: &Tree, disk: Disk) -> Result<Changes, Error> {
     let visit = |found: &Found, at: BorrowedFd<'_>, name: &CStr| {
+        let (stamp, before) = (Stamp::of(&found.stat), before.stamps.get(&found.path));
+        let below = lower.get(&found.path);
         // Everything that is in an entry changes the time of change with it.
-        let unchanged = before.files.get(&found.path) == Some(&Stamp::of(&found.stat));
-        let known =
-            lower.get(&found.path).filter(|entry| unchanged && matches!(entry.kind, Kind::File { .. }));
-        let entry = match known {
+        let known = below.filter(|entry| before == Some(&stamp) && matches!(entry.kind, Kind::File { .. }));
+        let mut entry = match known {
             Some(entry) => Some(entry.clone()),
             None => read_entry(directory, found, at, name, lower, disk)?,
         };
+        if let (Some(entry), Some(below), Some(before)) = (&mut entry, below, before)
+            && before.modified == stamp.modified
+        {
+            // The step did not change it, so it is that of the entry, whatever the disk says: the layers may be
+            // there with rewritten times.
+            entry.meta.mtime = below.meta.mtime;
+        }
         Ok(entry.map(|entry| (entry, inode_of(found))))
     };
     let mut tree = Tree::empty();

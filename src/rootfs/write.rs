@@ -215,7 +215,7 @@ impl Writer {
     pub fn opaque(&mut self, path: &RelPath) -> Result<(), Error> {
         let (root, form, disk) = (self.root.clone(), self.form, self.disk);
         // The directory itself is made if need be, as the directory of anything in it would be.
-        let handle = self.open_parent(&path.child("x")).at("open", &root, path)?;
+        let handle = self.open_parent(path).at("open", &root, path)?;
         self.last = None;
         match form {
             Form::Layer => mark_opaque(handle.as_fd(), c".", disk),
@@ -225,14 +225,15 @@ impl Writer {
     }
 
     /// Removes what stands at `path`, but for what this layer put there or below.
-    fn remove_foreign(&self, path: &RelPath) -> io::Result<()> {
-        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
-        let opened = rustix::fs::openat2(&self.handle, parent.as_path(), DIRECTORY, Mode::empty(), CONFINED);
+    fn remove_foreign(&mut self, path: &RelPath) -> io::Result<()> {
+        let (Some(above), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+        let opened = rustix::fs::openat2(&self.handle, above.as_path(), DIRECTORY, Mode::empty(), CONFINED);
         let parent = match opened {
             // Nothing is there.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
             result => result?,
         };
+        self.keep_time(&above, &parent)?;
         if self.own.range::<RelPath, _>(path..).next().is_none_or(|own| !own.starts_with(path)) {
             return remove_at(parent.as_fd(), OsStr::from_bytes(name));
         }
@@ -243,7 +244,7 @@ impl Writer {
         }
     }
 
-    fn remove_foreign_below(&self, directory: &OwnedFd, path: &RelPath) -> io::Result<()> {
+    fn remove_foreign_below(&mut self, directory: &OwnedFd, path: &RelPath) -> io::Result<()> {
         for entry in rustix::fs::Dir::read_from(directory)? {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
@@ -278,30 +279,50 @@ impl Writer {
         let name = name.at("write", &self.root, path)?;
         let parent = path.parent().unwrap_or_default();
         if self.last.as_ref().is_none_or(|(last, _)| *last != parent) {
-            let handle = self.open_parent(path).at("open the directory of", &self.root, path)?;
+            let opened = self.open_parent(&parent);
+            let handle = opened.at("open the directory of", &self.root, path)?;
             self.last = Some((parent, handle));
         }
         let (_, handle) = self.last.as_ref().expect("it was set above");
         Ok((handle.as_fd(), name))
     }
 
-    /// Opens the directory of `path`; what is missing of it, or no directory, becomes one.
-    fn open_parent(&self, path: &RelPath) -> io::Result<OwnedFd> {
-        let parent = path.parent().unwrap_or_default();
+    /// Opens the directory `parent`; what is missing of it, or no directory, becomes one. What is put into it does
+    /// not change its time: only its own entry does.
+    fn open_parent(&mut self, parent: &RelPath) -> io::Result<OwnedFd> {
         match rustix::fs::openat2(&self.handle, parent.as_path(), DIRECTORY, Mode::empty(), CONFINED) {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
-            result => return Ok(result?),
+            result => {
+                let handle = result?;
+                self.keep_time(parent, &handle)?;
+                return Ok(handle);
+            }
         }
         let mut handle = self.handle.try_clone()?;
-        for name in parent.components() {
-            let name = CString::new(name)?;
+        let mut path = RelPath::root();
+        for component in parent.components() {
+            self.keep_time(&path, &handle)?;
+            path = path.child(component);
+            let name = CString::new(component)?;
             if make_directory(handle.as_fd(), &name)? != Before::Directory {
                 // Whatever the umask of this process is.
                 rustix::fs::chmodat(&handle, &*name, Mode::from_raw_mode(0o755), AtFlags::empty())?;
+                self.times.insert(path.clone(), times_of_seconds(0));
             }
             handle = rustix::fs::openat(&handle, &*name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty())?;
         }
+        self.keep_time(&path, &handle)?;
         Ok(handle)
+    }
+
+    /// Remembers the time that a directory has before something is put into it.
+    fn keep_time(&mut self, path: &RelPath, handle: &OwnedFd) -> io::Result<()> {
+        if !self.times.contains_key(path) {
+            let found = rustix::fs::fstat(handle)?;
+            let time = Timespec { tv_sec: found.st_mtime, tv_nsec: found.st_mtime_nsec as _ };
+            self.times.insert(path.clone(), Timestamps { last_access: time, last_modification: time });
+        }
+        Ok(())
     }
 }
 
@@ -341,7 +362,11 @@ fn mark_opaque(at: BorrowedFd<'_>, name: &CStr, disk: Disk) -> io::Result<()> {
 }
 
 fn times_of(meta: &Meta) -> Timestamps {
-    let time = Timespec { tv_sec: meta.mtime.0, tv_nsec: 0 };
+    times_of_seconds(meta.mtime.0)
+}
+
+fn times_of_seconds(seconds: i64) -> Timestamps {
+    let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
     Timestamps { last_access: time, last_modification: time }
 }
 

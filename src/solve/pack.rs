@@ -19,8 +19,13 @@ pub(super) fn pack(snapshot: &Snapshot, workshop: &Workshop<'_>, options: &PackO
     let media_type = media_type(options.compression).to_owned();
     let blob = Blob { media_type, digest: packed.digest, size: packed.size };
     writer.commit_as(&blob)?;
-    workshop.store.put_entries(packed.diff_id, &index::encode(&changes))?;
     let clamp_mtime = options.clamp_mtime;
+    // The index says what is in the layer, so the times that it has there.
+    let entries = match clamp_mtime {
+        Some(latest) => index::encode(&changes.with_times_up_to(latest)),
+        None => index::encode(&changes),
+    };
+    workshop.store.put_entries(packed.diff_id, &entries)?;
     snapshot.set_packed(PackedLayer { blob, diff_id: packed.diff_id, clamp_mtime });
     Ok(())
 }

@@ -166,24 +166,35 @@ fn root_of(scratch: &Scratch) -> PathBuf {
 pub struct States(Mutex<Vec<(Arc<Snapshot>, State)>>);
 
 impl States {
-    /// Takes over the directory that holds `snapshot`, or makes one.
+    /// Takes over the directory that holds `snapshot`, or the most of it, and completes it; or makes one.
     pub(super) fn take(
         &self,
         snapshot: Option<&Arc<Snapshot>>,
         workshop: &Workshop<'_>,
     ) -> Result<State, Cause> {
-        if let Some(snapshot) = snapshot {
-            let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(at) = left.iter().position(|(of, _)| Arc::ptr_eq(of, snapshot)) {
-                return Ok(left.swap_remove(at).1);
+        let stack = snapshot.map(Snapshot::stack).unwrap_or_default();
+        let (scratch, missing) = match self.take_nearest(&stack) {
+            Some((state, missing)) if missing == stack.len() => return Ok(state),
+            Some((state, missing)) => (state.scratch, missing),
+            None => {
+                let scratch = workshop.store.scratch()?;
+                fs_err::create_dir(root_of(&scratch))?;
+                (scratch, 0)
             }
-        }
-        let scratch = workshop.store.scratch()?;
+        };
         let root = root_of(&scratch);
-        fs_err::create_dir(&root)?;
-        write_state(snapshot, &root, workshop)?;
+        write_layers(&stack[missing..], &root, workshop)?;
         let index = rootfs::index(&root)?;
         Ok(State { scratch, index })
+    }
+
+    /// Takes the directory that holds the most of `stack`, and tells how much that is.
+    fn take_nearest(&self, stack: &[&Arc<Snapshot>]) -> Option<(State, usize)> {
+        let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let holds = |snapshot: &Arc<Snapshot>| left.iter().position(|(of, _)| Arc::ptr_eq(of, snapshot));
+        let (held, at) =
+            stack.iter().enumerate().rev().find_map(|(index, of)| Some((index + 1, holds(of)?)))?;
+        Some((left.swap_remove(at).1, held))
     }
 
     /// Leaves a directory that now holds `snapshot`. Only the newest of a line of steps is worth keeping.
@@ -198,7 +209,10 @@ pub(super) fn write_state(
     root: &Path,
     workshop: &Workshop<'_>,
 ) -> Result<(), Cause> {
-    let stack = snapshot.map(Snapshot::stack).unwrap_or_default();
+    write_layers(&snapshot.map(Snapshot::stack).unwrap_or_default(), root, workshop)
+}
+
+fn write_layers(stack: &[&Arc<Snapshot>], root: &Path, workshop: &Workshop<'_>) -> Result<(), Cause> {
     let disk = workshop.isolation.disk();
     bytes::fetch(stack.iter().copied().filter(|snapshot| !snapshot.has_bytes()), workshop)?;
     for snapshot in stack {

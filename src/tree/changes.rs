@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::path::RelPath;
+use crate::time::Timestamp;
 use crate::tree::{Entry, Kind};
 
 /// One difference.
@@ -89,6 +90,18 @@ pub struct Changes {
 }
 
 impl Changes {
+    /// Returns the same changes with later times of modification set to `latest`.
+    #[must_use]
+    pub fn with_times_up_to(&self, latest: Timestamp) -> Self {
+        let mut changes = self.clone();
+        for change in &mut changes.list {
+            if let Change::Upsert { entry, .. } = change {
+                entry.meta.mtime = entry.meta.mtime.min(latest);
+            }
+        }
+        changes
+    }
+
     /// Returns the sum of the sizes of the regular files, each group of hard links counted once per name.
     pub fn content_size(&self) -> u64 {
         let size = |change: &Change| match change {
