@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::demand::{Answer, Demand, lookup, packed_steps};
 use super::error::{Cause, Error};
 use super::key::{self, Definition};
-use super::{Snapshot, Solution, Workshop, copy, identity, pack, run};
+use super::{Snapshot, Solution, Workshop, copy, identity, pack, run, unpack};
 use crate::cache::{Key, Record, differing};
 use crate::event::{Event, Outcome};
 use crate::graph::{Graph, Op, StepId};
@@ -260,7 +260,12 @@ impl Shared<'_> {
                     let packed = self.pack && self.packed[id.index()];
                     run::Job { run, task, definition, inputs, packed, workshop }.perform()?
                 }
-                Op::Copy(transfer) => copy::copy(transfer, step.span, definition, inputs, workshop)?.into(),
+                Op::Copy(transfer) => {
+                    let snapshot = copy::copy(transfer, step.span, definition, inputs, workshop)?;
+                    let exported = self.pack && self.packed[id.index()];
+                    let directory = if exported { None } else { unpack::keep(&snapshot, workshop)? };
+                    run::Made { snapshot: Arc::new(snapshot), directory }
+                }
                 Op::Mkdir(mkdir) => copy::mkdir(mkdir, step.span, inputs, workshop)?.into(),
             };
             let outcome = if replay { Outcome::Cached } else { Outcome::Done };

@@ -153,6 +153,11 @@ impl Snapshot {
         find()
     }
 
+    /// Tells whether some of the bytes lie in directories that go with the snapshot.
+    pub(super) fn holds_scratches(&self) -> bool {
+        !self.scratches.is_empty()
+    }
+
     /// Tells whether the changes say where their files' bytes lie.
     pub(super) const fn has_bytes(&self) -> bool {
         self.has_bytes

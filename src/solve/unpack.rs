@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::error::Cause;
-use super::{Snapshot, Workshop, bytes};
+use super::{Snapshot, Workshop, bytes, pack};
 use crate::digest::Digest;
-use crate::layer::index;
+use crate::layer::{Compression, PackOptions, index};
 use crate::rootfs::{self, Disk, Form, Writer};
 use crate::sandbox::{Isolation, Overlay};
 use crate::store::{Scratch, TreeSlot};
@@ -142,6 +142,22 @@ pub(super) fn keep_upper(
         }
     };
     Ok((name, directory))
+}
+
+/// Keeps a result whose bytes lie in scratch directories, so that a later build need not make it again; returns
+/// the name of the directory. What lies in a context or in another result is found there again.
+pub(super) fn keep(snapshot: &Snapshot, workshop: &Workshop<'_>) -> Result<Option<String>, Cause> {
+    if !snapshot.holds_scratches() {
+        return Ok(None);
+    }
+    if workshop.isolation.overlay == Overlay::Absent {
+        let options = PackOptions { compression: Compression::None, ..workshop.packing };
+        pack::pack(snapshot, workshop, &options)?;
+        return Ok(None);
+    }
+    make(snapshot, workshop)?;
+    let index = index::encode(&*snapshot.changes(workshop)?);
+    Ok(Some(workshop.store.put(&index)?.hex()))
 }
 
 /// A directory that holds a whole state.
