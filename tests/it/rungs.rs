@@ -85,6 +85,9 @@ fn build(rung: &str, user: (u32, u32)) -> Option<(Image, String)> {
 fn assert_same(name: &str, image: &Image, expected: &Image) {
     let base = expected.tree_of(3);
     assert_eq!(image.tree().since(&base), expected.tree().since(&base), "{name}");
+    let (members, expected_members) = (image.members(), expected.members());
+    let unexpected: Vec<&str> = members.lines().filter(|line| !expected_members.contains(line)).collect();
+    assert!(unexpected.is_empty(), "{name}: {unexpected:#?}");
     assert_eq!(image.config, expected.config, "{name}");
     assert_eq!(image.digest, expected.digest, "{name}");
 }

@@ -66,6 +66,21 @@ impl Image {
         Self { digest, config, layers: layers.collect(), manifest }
     }
 
+    /// Prints the members of every layer as they are in its tar, with their times.
+    pub(crate) fn members(&self) -> String {
+        let mut text = String::new();
+        for (number, layer) in self.layers.iter().enumerate() {
+            for entry in tar::Archive::new(&layer[..]).entries().unwrap() {
+                let mut entry = entry.unwrap();
+                let path = entry.path_bytes().into_owned();
+                let link = entry.link_name_bytes().map(|link| shown(&link)).unwrap_or_default();
+                let node = node(&mut entry);
+                writeln!(text, "{number} {} {} {link}", node.mtime, line(&path, &node)).unwrap();
+            }
+        }
+        text
+    }
+
     /// Returns the whole tree.
     pub(crate) fn tree(&self) -> Tree {
         self.tree_of(self.layers.len())
