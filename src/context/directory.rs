@@ -97,8 +97,14 @@ impl Directory {
         let mut groups = HashMap::new();
         let mut tree = Tree::empty();
         tree.insert(&RelPath::root(), entry(&self.listing, &mut groups));
+        let mut above = None;
         for (path, node) in nodes {
-            self.insert_parents(&mut tree, path);
+            // In the order of paths most have the parent of the one before.
+            let parent = path.parent();
+            if parent != above {
+                self.insert_parents(&mut tree, path);
+                above = parent;
+            }
             tree.insert(path, entry(node, &mut groups));
         }
         Ok(tree)
@@ -132,8 +138,9 @@ impl Directory {
         self.has_news.store(true, Ordering::Relaxed);
         // Where no cache can be written nothing is remembered; the build does not need it.
         let horizon = self.cache_file.as_deref().and_then(|file| Horizon::now(file).ok()).unwrap_or_default();
-        unknown.par_iter().try_for_each(|(path, node, content)| {
-            let read = content::read(&self.root, path, &node.identity, horizon)?;
+        let buffer = || vec![0; content::READ_BUFFER_BYTES];
+        unknown.par_iter().try_for_each_init(buffer, |buffer, (path, node, content)| {
+            let read = content::read(buffer, &self.root, path, &node.identity, horizon)?;
             // Another copy may have been faster, with the same result.
             _ = content.set(read);
             Ok(())
