@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use rustix::fs::{Mode, OFlags};
 
 use crate::context::content::{self, Content};
-use crate::context::listing::{Kind, Node};
+use crate::context::listing::{Finder, Kind, Node};
 use crate::context::stat_cache::{self, Horizon, Record, StatCache};
 use crate::context::{Error, walk};
 use crate::path::RelPath;
@@ -89,7 +89,8 @@ impl Directory {
     /// # Errors
     /// If a file cannot be read, or changes while it is.
     pub fn tree<'p>(&self, paths: impl IntoIterator<Item = &'p RelPath>) -> Result<Tree, Error> {
-        let found = |path: &'p RelPath| self.listing.find(path).map(|node| (path, node));
+        let mut finder = Finder::new(&self.listing);
+        let found = |path: &'p RelPath| finder.find(path).map(|node| (path, node));
         let mut nodes: Vec<(&RelPath, &Node)> = paths.into_iter().filter_map(found).collect();
         nodes.sort_unstable_by_key(|(path, _)| *path);
         nodes.dedup_by_key(|(path, _)| *path);
