@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench pack`, with in the environment, if something else is wanted:
 //! `PACK_FILES` (50000 small files of some 9 kB), `PACK_LARGE_MIB` (2048, one file), `PACK_JOBS` (all CPUs),
-//! `PACK_CODECS` (`gzip5`; a list like `gzip4,gzip6,zstd3,none`), `PACK_TREE` (a directory to pack instead),
+//! `PACK_CODECS` (`gzip6`; a list like `gzip4,gzip6,zstd3,none`), `PACK_TREE` (a directory to pack instead),
 //! `PACK_OUT` (a file for the last layer).
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark is set by its environment")]
@@ -37,7 +37,7 @@ fn main() {
     let size = changes.content_size();
     println!("{files} entries, {size} bytes; listed and hashed on one thread in {:.2?}", started.elapsed());
 
-    let codecs = env::var("PACK_CODECS").unwrap_or_else(|_| "gzip5".to_owned());
+    let codecs = env::var("PACK_CODECS").unwrap_or_else(|_| "gzip6".to_owned());
     for codec in codecs.split(',') {
         reset_peak();
         let (started, cpu) = (Instant::now(), cpu_seconds());

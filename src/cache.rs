@@ -58,6 +58,12 @@ impl KeyBuilder {
         self
     }
 
+    /// Adds a part that no message names: one of very many.
+    pub fn unnamed(&mut self, part: impl Part) -> &mut Self {
+        part.hash(&mut |bytes| self.hasher.update(bytes));
+        self
+    }
+
     fn frame(&mut self, bytes: &[u8]) {
         self.hasher.update(&(bytes.len() as u64).to_le_bytes());
         self.hasher.update(bytes);

@@ -92,7 +92,8 @@ impl RelPath {
 
     /// Tells whether this path is `other` or below it.
     pub fn starts_with(&self, other: &Self) -> bool {
-        self.strip_prefix(other).is_some()
+        let at_or_below = |rest: &[u8]| matches!(rest.first(), None | Some(b'/'));
+        other.is_root() || self.0.strip_prefix(&*other.0).is_some_and(at_or_below)
     }
 
     /// Returns this path as seen from `other`; `None` if it is not there or below.
@@ -128,7 +129,7 @@ impl Ord for RelPath {
     fn cmp(&self, other: &Self) -> Ordering {
         // A slash sorts below every other byte: then comparing bytes is comparing component-wise.
         let rank = |byte: &u8| if *byte == b'/' { 0 } else { u16::from(*byte) + 1 };
-        let common = self.0.iter().zip(&*other.0).take_while(|(a, b)| a == b).count();
+        let common = common_prefix(&self.0, &other.0);
         match (self.0.get(common), other.0.get(common)) {
             (None, None) => Ordering::Equal,
             (None, Some(_)) => Ordering::Less,
@@ -136,6 +137,14 @@ impl Ord for RelPath {
             (Some(a), Some(b)) => rank(a).cmp(&rank(b)),
         }
     }
+}
+
+/// Returns how many bytes `a` and `b` begin with in common. Paths of a tree share most of theirs, so they are looked
+/// at in words.
+fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+    let ((a_words, _), (b_words, _)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
+    let words = a_words.iter().zip(b_words).take_while(|(a, b)| a == b).count() * 16;
+    words + a[words..].iter().zip(&b[words..]).take_while(|(a, b)| a == b).count()
 }
 
 impl PartialOrd for RelPath {

@@ -61,7 +61,7 @@ pub fn docker(store: &Store, root: &Blob, names: &[Reference], out: impl Write) 
     let blobs = reachable(store, root, &mut |_| Ok(true))?;
     let mut tarball = Tarball::new(out);
     layout_files(&mut tarball, root, names)?;
-    tarball.file(MANIFEST_FILE, list.len() as u64, list.as_slice())?;
+    tarball.file(MANIFEST_FILE, &list)?;
     tarball.blobs(store, &blobs)?;
     Ok(tarball.finish()?)
 }

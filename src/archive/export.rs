@@ -33,8 +33,8 @@ pub(super) fn layout_files<W: Write>(
     names: &[Reference],
 ) -> Result<(), Error> {
     let index = index(entries(root, names));
-    tarball.file(LAYOUT_FILE, LAYOUT.len() as u64, LAYOUT)?;
-    tarball.file(INDEX_FILE, index.len() as u64, index.as_slice())?;
+    tarball.file(LAYOUT_FILE, LAYOUT)?;
+    tarball.file(INDEX_FILE, &index)?;
     Ok(())
 }
 
@@ -51,9 +51,10 @@ pub fn oci_directory(store: &Store, root: &Blob, names: &[Reference], directory:
         if fs::metadata(&path).is_ok_and(|metadata| metadata.len() == blob.size) {
             continue;
         }
-        replace(&path, store.open_blob(blob)?)?;
+        let blob = store.open_blob(blob)?;
+        replace(&path, |file| blob.copy_to(file))?;
     }
-    replace(&directory.join(LAYOUT_FILE), LAYOUT)?;
+    replace(&directory.join(LAYOUT_FILE), |file| file.write_all(LAYOUT))?;
     let path = directory.join(INDEX_FILE);
     let new = entries(root, names);
     let mut all = match fs::read(&path) {
@@ -62,17 +63,17 @@ pub fn oci_directory(store: &Store, root: &Blob, names: &[Reference], directory:
         Err(error) => return Err(error.into()),
     };
     all.extend(new);
-    replace(&path, index(all).as_slice())?;
+    replace(&path, |file| file.write_all(&index(all)))?;
     Ok(())
 }
 
 /// Writes a file beside its place, then renames it: a reader never meets half a file.
-fn replace(path: &Path, mut content: impl io::Read) -> io::Result<()> {
+fn replace(path: &Path, write: impl FnOnce(&mut std::fs::File) -> io::Result<()>) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     let directory = path.parent().expect("a file of a layout has a directory");
     let permissions = std::fs::Permissions::from_mode(0o644);
     let mut file = tempfile::Builder::new().permissions(permissions).tempfile_in(directory)?;
-    io::copy(&mut content, &mut file)?;
+    write(file.as_file_mut())?;
     file.persist(path)?;
     Ok(())
 }

@@ -90,13 +90,13 @@ fn copy_in(store: &Store, directory: &Path, blob: &Blob) -> Result<bool, Error> 
     if store.contains(blob) {
         return Ok(true);
     }
-    let mut file = match fs::File::open(directory.join(blob_file(&blob.digest))) {
+    let file = match fs::File::open(directory.join(blob_file(&blob.digest))) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error.into()),
     };
     let mut writer = store.writer()?;
-    io::copy(&mut file, &mut writer)?;
+    io::copy(&mut io::BufReader::with_capacity(1 << 20, file), &mut writer)?;
     writer.commit_as(blob)?;
     Ok(true)
 }

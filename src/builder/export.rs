@@ -1,6 +1,8 @@
 //! The image goes where it was asked for.
 
+use std::fs::File;
 use std::io::{BufWriter, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -175,32 +177,28 @@ fn write_files(export: &Export, root: Option<&Arc<Snapshot>>, workshop: &Worksho
 /// Writes to a new file that appears whole or not at all, or to standard output.
 fn to_file(
     destination: &Destination,
-    write: impl FnOnce(&mut (dyn Write + Send)) -> Result<(), Error>,
+    write: impl FnOnce(&mut BufWriter<&File>) -> Result<(), Error>,
 ) -> Result<(), Error> {
+    let whole = |file: &File| {
+        let mut out = BufWriter::with_capacity(1 << 20, file);
+        write(&mut out)?;
+        Ok(out.flush()?)
+    };
     let path = match destination {
         Destination::Path(path) => path,
-        Destination::Stdout => {
-            let mut out = BufWriter::new(std::io::stdout());
-            write(&mut out)?;
-            return Ok(out.flush()?);
-        }
+        // As a plain file, so that the kernel can copy to it.
+        Destination::Stdout => return whole(&File::from(std::io::stdout().as_fd().try_clone_to_owned()?)),
     };
     // Devices and pipes are written as they are.
     if path.exists() && !path.is_file() {
-        let mut out = BufWriter::new(fs_err::OpenOptions::new().write(true).open(path)?);
-        write(&mut out)?;
-        return Ok(out.flush()?);
+        return whole(fs_err::OpenOptions::new().write(true).open(path)?.file());
     }
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new()
+    let file = tempfile::Builder::new()
         .prefix(".kiln-")
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
         .tempfile_in(directory)?;
-    {
-        let mut out = BufWriter::with_capacity(1 << 20, file.as_file_mut());
-        write(&mut out)?;
-        out.flush()?;
-    }
+    whole(file.as_file())?;
     file.persist(path).map_err(|error| error.error)?;
     Ok(())
 }

@@ -16,7 +16,8 @@ use crate::path::RelPath;
 use crate::tree::Xattrs;
 
 const CAPABILITY: &str = "security.capability";
-const READ_BUFFER_BYTES: usize = 128 * 1024;
+/// Enough for most files at once.
+pub(super) const READ_BUFFER_BYTES: usize = 128 * 1024;
 
 /// What was read of a file.
 #[derive(Debug, Clone)]
@@ -35,8 +36,9 @@ impl Content {
     }
 }
 
-/// Reads the file `path` below `root`, which was listed with `expected`.
+/// Reads the file `path` below `root`, which was listed with `expected`, through `buffer`.
 pub(super) fn read(
+    buffer: &mut [u8],
     root: &OwnedFd,
     path: &RelPath,
     expected: &Identity,
@@ -48,7 +50,7 @@ pub(super) fn read(
         .map_err(|errno| read_error(errno.into()))?;
     let capability = capability(&file).map_err(|errno| read_error(errno.into()))?;
     let mut file = std::fs::File::from(file);
-    let (digest, size) = hash(&mut file).map_err(read_error)?;
+    let (digest, size) = hash(&mut file, buffer).map_err(read_error)?;
     if size != expected.size {
         return Err(Error::Changed { path: path.clone() });
     }
@@ -57,12 +59,11 @@ pub(super) fn read(
     Ok(Content { digest, capability, lasting })
 }
 
-fn hash(file: &mut std::fs::File) -> io::Result<(Digest, u64)> {
-    let mut buffer = vec![0; READ_BUFFER_BYTES];
+fn hash(file: &mut std::fs::File, buffer: &mut [u8]) -> io::Result<(Digest, u64)> {
     let mut hasher = Hasher::new();
     let mut size = 0;
     loop {
-        match file.read(&mut buffer) {
+        match file.read(buffer) {
             Ok(0) => return Ok((hasher.finish(), size)),
             Ok(count) => {
                 hasher.update(&buffer[..count]);

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use rustix::fs::{Mode, OFlags};
 
 use crate::context::content::{self, Content};
-use crate::context::listing::{Kind, Node};
+use crate::context::listing::{Finder, Kind, Node};
 use crate::context::stat_cache::{self, Horizon, Record, StatCache};
 use crate::context::{Error, walk};
 use crate::path::RelPath;
@@ -89,7 +89,8 @@ impl Directory {
     /// # Errors
     /// If a file cannot be read, or changes while it is.
     pub fn tree<'p>(&self, paths: impl IntoIterator<Item = &'p RelPath>) -> Result<Tree, Error> {
-        let found = |path: &'p RelPath| self.listing.find(path).map(|node| (path, node));
+        let mut finder = Finder::new(&self.listing);
+        let found = |path: &'p RelPath| finder.find(path).map(|node| (path, node));
         let mut nodes: Vec<(&RelPath, &Node)> = paths.into_iter().filter_map(found).collect();
         nodes.sort_unstable_by_key(|(path, _)| *path);
         nodes.dedup_by_key(|(path, _)| *path);
@@ -97,8 +98,14 @@ impl Directory {
         let mut groups = HashMap::new();
         let mut tree = Tree::empty();
         tree.insert(&RelPath::root(), entry(&self.listing, &mut groups));
+        let mut above = None;
         for (path, node) in nodes {
-            self.insert_parents(&mut tree, path);
+            // In the order of paths most have the parent of the one before.
+            let parent = path.parent();
+            if parent != above {
+                self.insert_parents(&mut tree, path);
+                above = parent;
+            }
             tree.insert(path, entry(node, &mut groups));
         }
         Ok(tree)
@@ -132,8 +139,9 @@ impl Directory {
         self.has_news.store(true, Ordering::Relaxed);
         // Where no cache can be written nothing is remembered; the build does not need it.
         let horizon = self.cache_file.as_deref().and_then(|file| Horizon::now(file).ok()).unwrap_or_default();
-        unknown.par_iter().try_for_each(|(path, node, content)| {
-            let read = content::read(&self.root, path, &node.identity, horizon)?;
+        let buffer = || vec![0; content::READ_BUFFER_BYTES];
+        unknown.par_iter().try_for_each_init(buffer, |buffer, (path, node, content)| {
+            let read = content::read(buffer, &self.root, path, &node.identity, horizon)?;
             // Another copy may have been faster, with the same result.
             _ = content.set(read);
             Ok(())

@@ -47,9 +47,9 @@ pub enum Compression {
 }
 
 impl Default for Compression {
-    /// gzip of level 5.
+    /// gzip of level 6: the lowest whose layers are at most 3% longer than those of zlib's level 6, which others use.
     fn default() -> Self {
-        Self::Gzip { level: 5 }
+        Self::Gzip { level: 6 }
     }
 }
 

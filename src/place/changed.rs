@@ -1,6 +1,5 @@
 //! The destination while files are put into it, and what has changed in the end.
 
-use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::path::RelPath;
@@ -96,22 +95,25 @@ impl<'a> Destination<'a> {
 
     /// Returns what differs from the view, and the directories above it as they are.
     pub(super) fn into_changes(self) -> Changes {
-        let mut found: BTreeMap<RelPath, u16> = BTreeMap::new();
+        let mut found: Vec<(RelPath, u16)> = Vec::with_capacity(self.put.len());
         for (path, origin) in &self.put {
             // The root's own metadata is in no layer.
             if path.is_root() || !self.differs(path) {
                 continue;
             }
-            // Going up, stop at the first directory that is there already: so are all above it.
+            // In the order of paths, what is above both this and the last one found is there already.
+            let is_there = |parent: &RelPath| match found.last() {
+                Some((last, _)) => last.starts_with(parent),
+                None => parent.is_root(),
+            };
+            let mut missing = Vec::new();
             let mut above = path.parent();
-            while let Some(parent) = above.filter(|parent| !parent.is_root()) {
+            while let Some(parent) = above.filter(|parent| !is_there(parent)) {
                 above = parent.parent();
-                match found.entry(parent) {
-                    Slot::Occupied(_) => break,
-                    Slot::Vacant(slot) => _ = slot.insert(0),
-                }
+                missing.push((parent, 0));
             }
-            found.insert(path.clone(), *origin);
+            found.extend(missing.into_iter().rev());
+            found.push((path.clone(), *origin));
         }
         let upsert = |(path, origin): (RelPath, u16)| {
             let entry =

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::error::Cause;
 use super::inputs::Chosen;
+use super::read_ahead::ReadAhead;
 use super::{Snapshot, Workshop};
 use crate::digest::{DiffId, Hasher};
 use crate::image::Blob;
@@ -282,12 +283,16 @@ pub(super) fn read_blob(
         let remote = snapshot.remote().ok_or(Cause::MissingBlob(layer.blob.digest))?;
         workshop.pull(remote, std::slice::from_ref(&layer.blob))?;
     }
-    let mut blob = workshop.store.open_blob(&layer.blob)?;
-    let mut tar = Hashing { inner: layer::decompress(&mut blob)?, hasher: Hasher::new() };
-    let changes = layer::read(&mut tar, sink)?;
-    // What stands behind the end of the archive counts for the digest too.
-    std::io::copy(&mut tar, &mut std::io::sink())?;
-    let found = DiffId(tar.hasher.finish());
+    let blob = workshop.store.open_blob(&layer.blob)?;
+    let (changes, found) = std::thread::scope(|scope| -> Result<_, Cause> {
+        // One thread verifies the blob and decompresses it, this one hashes and takes apart what comes of it.
+        let inner = ReadAhead::start(scope, layer::decompress(blob)?);
+        let mut tar = Hashing { inner, hasher: Hasher::new() };
+        let changes = layer::read(&mut tar, sink)?;
+        // What stands behind the end of the archive counts for the digest too.
+        std::io::copy(&mut tar, &mut std::io::sink())?;
+        Ok((changes, DiffId(tar.hasher.finish())))
+    })?;
     if found != layer.diff_id {
         return Err(Cause::DiffId { blob: layer.blob.digest, expected: layer.diff_id, found });
     }

@@ -137,11 +137,12 @@ fn digest(tree: &Tree, selection: &Selection) -> Digest {
     let mut builder = KeyBuilder::new("selection");
     for found in &selection.matches {
         let Match { path, real, below } = found;
-        builder.input("name", path.file_name().unwrap_or_default());
-        builder.input("entry", entry_digest(tree, real));
+        builder.unnamed(path.file_name().unwrap_or_default());
+        builder.unnamed(entry_digest(tree, real));
+        builder.unnamed(below.len() as u64);
         for selected in below {
-            builder.input("path", selected.path.as_bytes());
-            builder.input("entry", entry_digest(tree, &real.join(&selected.path)));
+            builder.unnamed(selected.path.as_bytes());
+            builder.unnamed(entry_digest(tree, &real.join(&selected.path)));
         }
     }
     builder.finish().0.0

@@ -16,6 +16,7 @@ mod files;
 mod inputs;
 mod key;
 mod pack;
+mod read_ahead;
 mod run;
 mod schedule;
 mod snapshot;

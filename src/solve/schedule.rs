@@ -12,6 +12,7 @@ use super::{Snapshot, Solution, Workshop, copy, identity, pack, run, unpack};
 use crate::cache::{Key, Record, differing};
 use crate::event::{Event, Outcome};
 use crate::graph::{Graph, Op, StepId};
+use crate::sandbox::Overlay;
 
 /// A step's result: `None` for an empty root file system.
 type Made = Option<Arc<Snapshot>>;
@@ -238,6 +239,9 @@ impl Shared<'_> {
         let work = || -> Result<(Arc<Snapshot>, Option<Pending>, Outcome), Cause> {
             if workshop.cancel.is_cancelled() {
                 return Err(Cause::Cancelled);
+            }
+            if matches!(step.op, Op::Run(_)) && workshop.isolation.overlay != Overlay::Absent {
+                unpack::unread(inputs.parent.as_ref(), workshop)?;
             }
             let result_key = key::result(step, definition, inputs, workshop)?;
             if let Some(Answer::Bytes(found)) = lookup(workshop, result_key, step.ignore_cache) {

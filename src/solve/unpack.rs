@@ -78,6 +78,16 @@ pub(super) fn directories(
     Ok(directories)
 }
 
+/// Unpacks a stack of which some layer was never read: the pass that writes the files shows at the same time what
+/// the layer holds. Whoever asks for the tree first would read it once more, only for that.
+pub(super) fn unread(snapshot: Option<&Arc<Snapshot>>, workshop: &Workshop<'_>) -> Result<(), Cause> {
+    let stack = snapshot.map(Snapshot::stack).unwrap_or_default();
+    if stack.iter().any(|snapshot| snapshot.known_changes(workshop).is_none()) {
+        directories(snapshot, workshop)?;
+    }
+    Ok(())
+}
+
 /// Returns the snapshot's directory if it is there: by the name of its layer, or of what is in it.
 fn find(snapshot: &Snapshot, workshop: &Workshop<'_>) -> Result<Option<PathBuf>, Cause> {
     if let Some(directory) = snapshot.directory() {

@@ -4,6 +4,7 @@
 //! for a directory with content, the pointer to that content: about 120 bytes, so that a million files fit
 //! in some 120 MB.
 
+use std::cmp::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use super::name::Name;
@@ -73,9 +74,11 @@ impl Directory {
 
     pub(super) fn find(&self, name: &[u8]) -> Result<usize, usize> {
         // Trees are mostly built in order: look at the end first.
-        match self.children.last() {
-            Some(last) if last.name.as_bytes() < name => Err(self.children.len()),
-            Some(_) | None => self.children.binary_search_by(|child| child.name.as_bytes().cmp(name)),
+        let count = self.children.len();
+        match self.children.last().map_or(Ordering::Less, |last| last.name.as_bytes().cmp(name)) {
+            Ordering::Less => Err(count),
+            Ordering::Equal => Ok(count - 1),
+            Ordering::Greater => self.children.binary_search_by(|child| child.name.as_bytes().cmp(name)),
         }
     }
 

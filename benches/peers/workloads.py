@@ -1,0 +1,176 @@
+"""What the tools build: contexts made from seeds, the same on every machine, without a download."""
+
+import gzip
+import hashlib
+import itertools
+import json
+import multiprocessing
+import os
+import random
+import shutil
+
+BUSYBOX = "/bin/busybox"
+BASE_NAME = "peers-base"
+RUN_STEPS = 20
+STAGES = 4
+# What a stage computes takes about one second of one CPU.
+STAGE_ROUNDS = 180
+# Files of a seed have one time, long past, so that layers are equal on every machine.
+MTIME = 1_700_000_000
+
+GLUE = [" ", ".", "(", ", ", " = ", ");\n  ", ";\n", ": ", "', '", " => ", "\n    ", "{\n  ", "}\n", "_", "/"]
+LETTERS = "eeeeaaaiiooutttnnnrrrsssllddcchmpgfbvkwyjxqz"
+
+
+class Text:
+    """Bytes that compress about as source code does (gzip: a fifth)."""
+
+    def __init__(self):
+        rng = random.Random(1)
+        self.words = ["".join(rng.choices(LETTERS, k=min(14, max(2, int(rng.gauss(6.5, 2.6)))))) for _ in range(3000)]
+        weights = [1 / (rank + 3) for rank in range(len(self.words))]
+        self.phrases = [
+            "".join(word + rng.choice(GLUE) for word in rng.choices(self.words, weights, k=rng.choice([1, 1, 2, 2, 3, 4, 6])))
+            .encode() for _ in range(6000)]
+        self.weights = list(itertools.accumulate(1 / (rank + 2) ** 1.15 for rank in range(len(self.phrases))))
+
+    def make(self, rng, size):
+        made = b""
+        while len(made) < size:
+            made += b"".join(rng.choices(self.phrases, cum_weights=self.weights, k=(size - len(made)) // 20 + 1))
+        return made[:size]
+
+
+def package(arguments):
+    """One package: a manifest, a licence, and most files in a few deep folders of small modules."""
+    root, number, files = arguments
+    rng = random.Random(number)
+    text = package.text
+    name = "%s-%s" % (rng.choice(text.words), rng.choice(text.words))
+    scope = "@%s/" % rng.choice(text.words) if rng.random() < 0.3 else ""
+    folder = os.path.join(root, "%s%s-%d" % (scope, name, number))
+    folders = [folder]
+    for index in range(files):
+        if index % 12 == 0:
+            parent = rng.choice(folders)
+            parent = parent if parent.count("/") - root.count("/") < 7 else folder
+            folders.append(os.path.join(parent, rng.choice(["lib", "dist", "esm", "cjs", "src", "types", rng.choice(text.words)])))
+            os.makedirs(folders[-1], exist_ok=True)
+        if index < 3:
+            path, size = os.path.join(folder, ["package.json", "LICENSE", "README.md"][index]), rng.randint(900, 4000)
+        else:
+            suffix = rng.choice([".js", ".js", ".js", ".mjs", ".d.ts", ".d.ts", ".js.map", ".json"])
+            path = os.path.join(rng.choice(folders[-3:]), "%s-%d%s" % (rng.choice(text.words), index, suffix))
+            # The median is two kilobytes; a few files have megabytes.
+            size = min(int(rng.lognormvariate(7.69, 1.67)), 4 << 20)
+        with open(path, "wb") as file:
+            file.write(text.make(rng, size))
+        os.utime(path, (MTIME, MTIME))
+
+
+def node_tree(context, files):
+    """A project with its dependencies: by default the size of a large `node_modules`."""
+    package.text = Text()
+    rng, jobs, left = random.Random(2), [], files
+    while left:
+        count = min(left, max(3, int(rng.lognormvariate(3.6, 1.2))))
+        jobs.append((os.path.join(context, "node_modules"), len(jobs), count))
+        left -= count
+    os.makedirs(jobs[0][0])
+    with multiprocessing.get_context("fork").Pool() as pool:
+        pool.map(package, jobs, chunksize=8)
+    for folder, _, _ in os.walk(context, topdown=False):
+        os.utime(folder, (MTIME, MTIME))
+    add_busybox(context)
+    return "FROM scratch\nCOPY node_modules /app/node_modules\n"
+
+
+def change_one_file(context, run):
+    """Changes a file in the middle of the tree, differently for each run."""
+    packages = os.path.join(context, "node_modules")
+    names = sorted(os.listdir(packages))
+    for folder, _, files in os.walk(os.path.join(packages, names[len(names) // 2])):
+        if files:
+            with open(os.path.join(folder, sorted(files)[0]), "a") as file:
+                file.write("// run %s\n" % run)
+            return
+
+
+def add_busybox(context):
+    for folder in ("bin", "tmp"):
+        os.makedirs(os.path.join(context, "root", folder), exist_ok=True)
+    # Called as `sh`, busybox is one. No SHELL instruction: buildah ignores it for OCI images.
+    shutil.copy(BUSYBOX, os.path.join(context, "root/bin/sh"))
+
+
+def steps(_context, _files, salt=""):
+    """Many small RUN steps on a Debian base: what starting, diffing and committing a step costs."""
+    return "FROM %s\n" % BASE_NAME + "".join("RUN echo %d %s > /f%d\n" % (n, salt, n) for n in range(RUN_STEPS))
+
+
+def change_steps(context, run):
+    """The same base, and steps that were never run."""
+    with open(os.path.join(context, "Dockerfile"), "w") as file:
+        file.write(steps(context, 0, run))
+
+
+def stages(context, _files):
+    """Independent stages of one CPU second each: what is lost by not running them at the same time."""
+    add_busybox(context)
+    work = "i=0; while [ $i -lt %d ]; do i=$((i+1)); sh -c 'j=0; while [ $j -lt 8000 ]; do j=$((j+1)); done'; done" % STAGE_ROUNDS
+    lines = []
+    for number in range(STAGES):
+        lines.append("FROM scratch AS s%d\nCOPY root /\nRUN echo %d; %s; echo %d > /tmp/%d\n" % (number, number, work, number, number))
+    lines.append("FROM scratch\n" + "".join("COPY --from=s%d /tmp/%d /\n" % (n, n) for n in range(STAGES)))
+    return "".join(lines)
+
+
+def uses_base(context):
+    with open(os.path.join(context, "Dockerfile")) as file:
+        return file.readline() == "FROM %s\n" % BASE_NAME
+
+
+def base_layout(layout, tarball):
+    """Makes an OCI layout with one image of one layer, `BASE_NAME`, of a root file system in a tar."""
+    blobs = os.path.join(layout, "blobs/sha256")
+    os.makedirs(blobs)
+
+    def put(data):
+        name = hashlib.sha256(data).hexdigest()
+        with open(os.path.join(blobs, name), "wb") as file:
+            file.write(data)
+        return {"digest": "sha256:" + name, "size": len(data)}
+
+    def sum_of(path):
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    # Piece by piece: what this process had in memory would count as memory of the processes that it starts.
+    blob = os.path.join(blobs, "new")
+    with open(tarball, "rb") as tar, open(blob, "wb") as file, gzip.GzipFile("", "wb", 6, file, 0) as packed:
+        shutil.copyfileobj(tar, packed)
+    digest, size, diff_id = sum_of(blob), os.path.getsize(blob), sum_of(tarball)
+    os.rename(blob, os.path.join(blobs, digest))
+    kind = "application/vnd.oci.image."
+    layer = {"mediaType": kind + "layer.v1.tar+gzip", "digest": "sha256:" + digest, "size": size}
+    config = {"architecture": "amd64", "os": "linux", "config": {"Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]},
+              "history": [{"created_by": "a root file system"}],
+              "rootfs": {"type": "layers", "diff_ids": ["sha256:" + diff_id]}}
+    config = {"mediaType": kind + "config.v1+json", **put(json.dumps(config).encode())}
+    manifest = {"schemaVersion": 2, "mediaType": kind + "manifest.v1+json", "config": config, "layers": [layer]}
+    manifest = {"mediaType": kind + "manifest.v1+json", **put(json.dumps(manifest).encode()),
+                "annotations": {"org.opencontainers.image.ref.name": BASE_NAME}}
+    write_index(layout, [manifest])
+
+
+def empty_layout(layout):
+    """A layout without images, for contexts that need none."""
+    os.makedirs(os.path.join(layout, "blobs/sha256"))
+    write_index(layout, [])
+
+
+def write_index(layout, manifests):
+    with open(os.path.join(layout, "index.json"), "w") as file:
+        json.dump({"schemaVersion": 2, "manifests": manifests}, file)
+    with open(os.path.join(layout, "oci-layout"), "w") as file:
+        json.dump({"imageLayoutVersion": "1.0.0"}, file)
