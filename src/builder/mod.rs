@@ -110,6 +110,10 @@ impl Request {
         options.no_cache_filter.clone_from(&self.no_cache_filter);
         options.labels.clone_from(&self.labels);
         options.network = self.network.unwrap_or(Network::Host);
+        options.extra_hosts.clone_from(&self.extra_hosts);
+        options.shm_size_bytes = self.shm_size_bytes;
+        options.ulimits.clone_from(&self.ulimits);
+        options.allow_insecure = self.allow_insecure;
         options
     }
 }
@@ -168,6 +172,8 @@ pub fn build(
         store,
         contexts: &contexts,
         fetch: &fetch,
+        secrets: &request.secrets,
+        agents: &request.ssh_agents,
         isolation: &request.isolation,
         jobs: request.jobs,
         now: request.epoch.map_or(request.now, |epoch| epoch.min(request.now)),

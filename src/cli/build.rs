@@ -17,6 +17,7 @@ use super::interrupt;
 use super::output::OutputArg;
 use super::progress::{self, Style};
 use super::report::Failure;
+use super::step_options::StepArgs;
 
 /// The arguments of `kiln build`.
 #[derive(Debug, clap::Args)]
@@ -77,6 +78,8 @@ pub(crate) struct SourceArgs {
     /// Does the steps of these stages anew.
     #[arg(long, value_name = "STAGE", value_delimiter = ',')]
     no_cache_filter: Vec<String>,
+    #[command(flatten)]
+    steps: StepArgs,
 }
 
 impl SourceArgs {
@@ -98,6 +101,7 @@ impl SourceArgs {
         let ignore =
             context::find_ignore_file(path.as_deref(), &self.context).map_err(Failure::from_error)?;
         let epoch = source_date_epoch(&self.build_arg)?;
+        let steps = self.steps.options()?;
         Ok(Request {
             syntax: syntax_override(&self.build_arg),
             dockerfile,
@@ -111,7 +115,13 @@ impl SourceArgs {
             no_cache: self.no_cache,
             no_cache_filter: self.no_cache_filter.clone(),
             isolation: environment.isolation.clone(),
-            network: None,
+            network: steps.network,
+            extra_hosts: steps.extra_hosts,
+            shm_size_bytes: steps.shm_size_bytes,
+            ulimits: steps.ulimits,
+            allow_insecure: steps.allow_insecure,
+            secrets: steps.secrets,
+            ssh_agents: steps.ssh_agents,
             jobs: std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
             now: environment.now,
             epoch,

@@ -12,6 +12,9 @@ mod output;
 mod plan;
 mod progress;
 mod report;
+mod secret;
+mod ssh;
+mod step_options;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

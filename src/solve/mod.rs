@@ -15,12 +15,16 @@ mod extract;
 mod files;
 mod inputs;
 mod key;
+mod output;
 mod pack;
 mod run;
 mod schedule;
 mod snapshot;
+mod ssh;
 mod unpack;
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -31,6 +35,7 @@ use crate::image::{Blob, Layer};
 use crate::layer::PackOptions;
 use crate::reference::Reference;
 use crate::sandbox::{Cancel, Isolation};
+use crate::secret::Secrets;
 use crate::store::Store;
 use crate::time::Timestamp;
 
@@ -55,6 +60,10 @@ pub struct Workshop<'a> {
     pub contexts: &'a Contexts,
     /// Brings the blobs of bases.
     pub fetch: &'a Fetch<'a>,
+    /// What steps may see and nothing may keep.
+    pub secrets: &'a Secrets,
+    /// The sockets of ssh agents, by id.
+    pub agents: &'a BTreeMap<String, PathBuf>,
     /// How commands are isolated.
     pub isolation: &'a Isolation,
     /// How many steps are done at the same time.
