@@ -9,4 +9,5 @@ mod archive;
 mod pull;
 mod pull_faults;
 mod rootfs;
+mod run_mounts;
 mod sandbox;
