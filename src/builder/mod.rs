@@ -13,13 +13,14 @@ mod built;
 mod error;
 mod export;
 mod request;
+mod squash;
 
 use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 
 pub use built::Built;
 pub use error::Error;
-pub use request::{Destination, Export, ExportKind, NamedContext, NamedContextError, Request};
+pub use request::{Annotations, Destination, Export, ExportKind, NamedContext, NamedContextError, Request};
 
 use self::bases::Finder;
 use crate::context::{self, IgnoreFile};

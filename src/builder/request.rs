@@ -63,10 +63,25 @@ pub struct Request {
     pub now: Timestamp,
     /// `SOURCE_DATE_EPOCH`.
     pub epoch: Option<Timestamp>,
+    /// Whether a name of the store does not answer for a base: the registry is asked.
+    pub pull: bool,
+    /// Whether everything that the build adds becomes one layer.
+    pub squash: bool,
+    /// The values of `--annotation`.
+    pub annotations: Annotations,
     /// The names of the image.
     pub tags: Vec<Reference>,
     /// Where the result goes.
     pub exports: Vec<Export>,
+}
+
+/// What is said about an image beside its config.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Annotations {
+    /// In the manifest.
+    pub manifest: BTreeMap<String, String>,
+    /// On the manifest's descriptor in the index of an OCI layout.
+    pub descriptor: BTreeMap<String, String>,
 }
 
 /// The value of a `--build-context`.

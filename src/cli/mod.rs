@@ -6,6 +6,7 @@
 mod build;
 mod environment;
 mod image;
+mod image_options;
 mod info;
 mod interrupt;
 mod output;

@@ -20,6 +20,7 @@ mod pack;
 mod run;
 mod schedule;
 mod snapshot;
+mod squash;
 mod ssh;
 mod unpack;
 
@@ -43,6 +44,7 @@ pub use error::{Cause, Error};
 pub use files::{Files, fetch_layers, files, write_files};
 pub use inputs::{Context, Contexts};
 pub use snapshot::Snapshot;
+pub use squash::squash;
 pub use unpack::States;
 
 /// Brings blobs of a remote image into the store; said why not in the error.

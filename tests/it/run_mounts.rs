@@ -1,89 +1,12 @@
 //! What a RUN is given from outside (secrets, ssh agents, rights, hosts, limits), by the built program.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use kiln::digest::Digest;
 
-use crate::support::{self, bases};
-
-/// A directory with a base, a context, and a store.
-struct Bench {
-    directory: tempfile::TempDir,
-}
-
-impl Bench {
-    /// `None`, said aloud, where this machine cannot do it.
-    fn new() -> Option<Self> {
-        if !rustix::process::geteuid().is_root() {
-            support::skipped("needs root");
-            return None;
-        }
-        let Some(busybox) = bases::busybox_layer() else {
-            support::skipped("needs busybox-static");
-            return None;
-        };
-        let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let bench = Self { directory };
-        bases::write_layout(&bench.at("bases"), "busybox", &[bases::Image::new(vec![busybox])]);
-        std::fs::create_dir(bench.at("context")).unwrap();
-        Some(bench)
-    }
-
-    fn at(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    /// Prepares a build of `lines` on the base.
-    fn command(&self, lines: &[&str], arguments: &[&str]) -> Command {
-        let text = format!("FROM base\n{}\n", lines.join("\n"));
-        std::fs::write(self.at("context/Dockerfile"), text).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
-        command.current_dir(self.directory.path()).env_clear().env("KILN_STORE", self.at("store"));
-        command.env("BUILDKIT_PROGRESS", "plain");
-        command.args(["build", "--build-context=base=oci-layout://bases:busybox"]);
-        command.args(arguments).arg("context").stdin(Stdio::null());
-        command
-    }
-
-    fn build(&self, lines: &[&str], arguments: &[&str]) -> Built {
-        Built::of(self.command(lines, arguments).output().unwrap())
-    }
-}
-
-/// What came of a build.
-struct Built {
-    succeeded: bool,
-    /// Both streams.
-    text: String,
-}
-
-impl Built {
-    fn of(output: Output) -> Self {
-        let text = [output.stdout, output.stderr].concat();
-        Self { succeeded: output.status.success(), text: String::from_utf8(text).unwrap() }
-    }
-
-    #[track_caller]
-    fn says(self, expected: &[&str]) -> Self {
-        assert!(self.succeeded, "{}", self.text);
-        self.contains(expected)
-    }
-
-    #[track_caller]
-    fn fails_with(self, expected: &[&str]) -> Self {
-        assert!(!self.succeeded, "{}", self.text);
-        self.contains(expected)
-    }
-
-    #[track_caller]
-    fn contains(self, expected: &[&str]) -> Self {
-        for text in expected {
-            assert!(self.text.contains(text), "`{text}` is missing in:\n{}", self.text);
-        }
-        self
-    }
-}
+use crate::support;
+use crate::support::build_bench::{Bench, Built};
 
 /// Fails if any file below `directory` holds `needle`; returns how many files were looked at.
 fn count_without(directory: &Path, needle: &[u8]) -> usize {
@@ -238,7 +161,7 @@ fn an_agent_is_asked_for_its_keys_but_keeps_them() {
     support::require!("ssh-agent", "ssh-add", "ssh-keygen", "ldd");
     let Some(bench) = Bench::new() else { return };
     copy_with_libraries("ssh-add", &bench.at("context/root"));
-    let agent = Agent::start(bench.directory.path());
+    let agent = Agent::start(&bench.at(""));
     let steps = [
         "COPY root /",
         "RUN --mount=type=ssh ssh-add -l && ! ssh-add -D && stat -c 'mode %a %u %g' $SSH_AUTH_SOCK",
