@@ -10,7 +10,7 @@ use std::io::{self, Read, Write};
 
 use serde::{Deserialize, Serialize};
 
-use super::export::layout_files;
+use super::export::{entries, layout_files};
 use super::load::Loaded;
 use super::tarball::Tarball;
 use super::{Error, blob_file, reachable};
@@ -60,7 +60,7 @@ pub fn docker(store: &Store, root: &Blob, names: &[Reference], out: impl Write) 
 
     let blobs = reachable(store, root, &mut |_| Ok(true))?;
     let mut tarball = Tarball::new(out);
-    layout_files(&mut tarball, root, names)?;
+    layout_files(&mut tarball, entries(root, names, &BTreeMap::new()))?;
     tarball.file(MANIFEST_FILE, &list)?;
     tarball.blobs(store, &blobs)?;
     Ok(tarball.finish()?)

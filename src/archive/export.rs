@@ -14,36 +14,45 @@ use crate::oci::media_type;
 use crate::reference::Reference;
 use crate::store::Store;
 
-/// Writes an OCI archive: a tar of an OCI layout with one image under any number of names.
+/// Writes an OCI archive: a tar of an OCI layout with one image under any number of names. `annotations` are those of
+/// the image's descriptor in the index.
 ///
 /// # Errors
 /// If the store lacks a blob or `out` fails.
-pub fn oci(store: &Store, root: &Blob, names: &[Reference], out: impl Write) -> Result<(), Error> {
+pub fn oci(
+    store: &Store,
+    root: &Blob,
+    names: &[Reference],
+    annotations: &BTreeMap<String, String>,
+    out: impl Write,
+) -> Result<(), Error> {
     let blobs = reachable(store, root, &mut |_| Ok(true))?;
     let mut tarball = Tarball::new(out);
-    layout_files(&mut tarball, root, names)?;
+    layout_files(&mut tarball, entries(root, names, annotations))?;
     tarball.blobs(store, &blobs)?;
     Ok(tarball.finish()?)
 }
 
 /// Adds the two files that make a tar an OCI layout.
-pub(super) fn layout_files<W: Write>(
-    tarball: &mut Tarball<W>,
-    root: &Blob,
-    names: &[Reference],
-) -> Result<(), Error> {
-    let index = index(entries(root, names));
+pub(super) fn layout_files<W: Write>(tarball: &mut Tarball<W>, entries: Vec<Value>) -> Result<(), Error> {
+    let index = index(entries);
     tarball.file(LAYOUT_FILE, LAYOUT)?;
     tarball.file(INDEX_FILE, &index)?;
     Ok(())
 }
 
 /// Writes an image into a directory that is or becomes an OCI layout. Other images in it stay; they lose the
-/// names that this one gets.
+/// names that this one gets. `annotations` are those of the image's descriptor in the index.
 ///
 /// # Errors
 /// If the store lacks a blob, or the directory cannot be written or holds a damaged index.
-pub fn oci_directory(store: &Store, root: &Blob, names: &[Reference], directory: &Path) -> Result<(), Error> {
+pub fn oci_directory(
+    store: &Store,
+    root: &Blob,
+    names: &[Reference],
+    annotations: &BTreeMap<String, String>,
+    directory: &Path,
+) -> Result<(), Error> {
     let blobs = reachable(store, root, &mut |_| Ok(true))?;
     fs::create_dir_all(directory.join("blobs/sha256"))?;
     for blob in &blobs {
@@ -56,7 +65,7 @@ pub fn oci_directory(store: &Store, root: &Blob, names: &[Reference], directory:
     }
     replace(&directory.join(LAYOUT_FILE), |file| file.write_all(LAYOUT))?;
     let path = directory.join(INDEX_FILE);
-    let new = entries(root, names);
+    let new = entries(root, names, annotations);
     let mut all = match fs::read(&path) {
         Ok(text) => kept(&text, &new)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -98,21 +107,27 @@ fn name_of(entry: &Value) -> Option<&str> {
 }
 
 /// Returns an index entry per name, or one without.
-fn entries(root: &Blob, names: &[Reference]) -> Vec<Value> {
-    let plain = json!({"mediaType": root.media_type, "digest": root.digest, "size": root.size});
-    if names.is_empty() {
-        return vec![plain];
-    }
-    let named = |name: &Reference| {
-        let mut annotations = BTreeMap::from([(CONTAINERD_NAME, name.to_string())]);
-        if let Some(tag) = &name.tag {
-            annotations.insert(REF_NAME, tag.clone());
+pub(super) fn entries(
+    root: &Blob,
+    names: &[Reference],
+    annotations: &BTreeMap<String, String>,
+) -> Vec<Value> {
+    let entry = |annotations: &BTreeMap<String, String>| {
+        let mut entry = json!({"mediaType": root.media_type, "digest": root.digest, "size": root.size});
+        if !annotations.is_empty() {
+            entry["annotations"] = json!(annotations);
         }
-        let mut entry = plain.clone();
-        entry["annotations"] = json!(annotations);
         entry
     };
-    names.iter().map(named).collect()
+    let named = |name: &Reference| {
+        let mut annotations = annotations.clone();
+        annotations.insert(CONTAINERD_NAME.to_owned(), name.to_string());
+        if let Some(tag) = &name.tag {
+            annotations.insert(REF_NAME.to_owned(), tag.clone());
+        }
+        entry(&annotations)
+    };
+    if names.is_empty() { vec![entry(annotations)] } else { names.iter().map(named).collect() }
 }
 
 fn index(manifests: Vec<Value>) -> Vec<u8> {

@@ -67,6 +67,7 @@ fn sample(store: &Store, flavor: Flavor) -> Assembled {
         author: String::new(),
         created: Some(Timestamp(1)),
         has_layer: true,
+        comment: String::new(),
     };
     let types = [media_type::LAYER_GZIP, media_type::LAYER, media_type::LAYER_ZSTD];
     let parts = Parts {
@@ -87,8 +88,10 @@ fn sample(store: &Store, flavor: Flavor) -> Assembled {
 #[test]
 fn what_is_exported_is_loaded() {
     type Export = fn(&Store, &Blob, &[Reference], &mut Vec<u8>) -> Result<(), Error>;
-    let exports: [(&str, Export); 2] =
-        [("oci", |s, r, n, o| oci(s, r, n, o)), ("docker", |s, r, n, o| docker(s, r, n, o))];
+    let exports: [(&str, Export); 2] = [
+        ("oci", |s, r, n, o| oci(s, r, n, &BTreeMap::new(), o)),
+        ("docker", |s, r, n, o| docker(s, r, n, o)),
+    ];
     for (format, export) in exports {
         for flavor in [Flavor::Oci, Flavor::Docker] {
             let (_directory, from) = store();
@@ -160,7 +163,7 @@ fn a_docker_archive_holds_one_platform() {
     let index = assemble::index(&store, &list, BTreeMap::new(), Flavor::Oci).unwrap();
     assert!(matches!(docker(&store, &index, &[], Vec::new()), Err(Error::SeveralPlatforms { .. })));
     let mut archive = Vec::new();
-    oci(&store, &index, &[], &mut archive).unwrap();
+    oci(&store, &index, &[], &BTreeMap::new(), &mut archive).unwrap();
     let (_directory, to) = self::store();
     assert_eq!(load(&to, archive.as_slice()).unwrap(), [Loaded { reference: None, manifest: index.clone() }]);
     assert_eq!(assemble::read(&to, &index, &platform()).unwrap(), assembled.image);
@@ -174,7 +177,7 @@ fn an_index_may_keep_what_the_archive_left_out() {
     let list = [(absent, "linux/arm64".parse().unwrap()), (assembled.manifest, platform())];
     let index = assemble::index(&store, &list, BTreeMap::new(), Flavor::Oci).unwrap();
     let directory = tempfile::tempdir().unwrap();
-    let error = oci(&store, &index, &[], Vec::new()).unwrap_err();
+    let error = oci(&store, &index, &[], &BTreeMap::new(), Vec::new()).unwrap_err();
     assert!(matches!(error, Error::Store(store::Error::Missing { .. })), "an export is whole: {error}");
     for blob in [&index, &assembled.image.layers[0].blob, &list[1].0, &assembled.config] {
         fs::create_dir_all(directory.path().join("blobs/sha256")).unwrap();
@@ -296,10 +299,10 @@ fn a_layout_directory_keeps_its_other_images() {
     let second = sample(&from, Flavor::Docker).manifest;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("layout");
-    oci_directory(&from, &first, &names(&["app:1", "app:2"]), &path).unwrap();
-    oci_directory(&from, &second, &names(&["app:2", "y.io/z:3"]), &path).unwrap();
-    oci_directory(&from, &second, &[], &path).unwrap();
-    oci_directory(&from, &second, &[], &path).unwrap();
+    oci_directory(&from, &first, &names(&["app:1", "app:2"]), &BTreeMap::new(), &path).unwrap();
+    oci_directory(&from, &second, &names(&["app:2", "y.io/z:3"]), &BTreeMap::new(), &path).unwrap();
+    oci_directory(&from, &second, &[], &BTreeMap::new(), &path).unwrap();
+    oci_directory(&from, &second, &[], &BTreeMap::new(), &path).unwrap();
     let (_directory, to) = store();
     let name = |text: &str| Some(text.parse().unwrap());
     let expected =
@@ -339,7 +342,7 @@ fn a_manifest_of_a_layout_is_found_by_digest_without_a_name() {
     let list = [(assembled.manifest.clone(), platform())];
     let index = assemble::index(&from, &list, BTreeMap::new(), Flavor::Oci).unwrap();
     let directory = tempfile::tempdir().unwrap();
-    oci_directory(&from, &index, &[], directory.path()).unwrap();
+    oci_directory(&from, &index, &[], &BTreeMap::new(), directory.path()).unwrap();
     let (_directory, to) = store();
     let selector = assembled.manifest.digest.to_string();
     assert_eq!(open_layout(&to, directory.path(), Some(&selector)).unwrap(), assembled.manifest);

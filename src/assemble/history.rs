@@ -1,6 +1,6 @@
 //! How an image came to be, made consistent with its layers.
 
-use crate::oci::{HISTORY_COMMENT, History};
+use crate::oci::History;
 use crate::time::Timestamp;
 
 /// What a build adds to an image's history.
@@ -14,6 +14,8 @@ pub struct NewEntry {
     pub created: Option<Timestamp>,
     /// Whether it has a layer.
     pub has_layer: bool,
+    /// What made it; [`HISTORY_COMMENT`](crate::oci::HISTORY_COMMENT) for an instruction.
+    pub comment: String,
 }
 
 /// Returns the base's history followed by the new entries.
@@ -37,7 +39,7 @@ pub(super) fn join(
             created: clamp(time, epoch).or(epoch),
             created_by: entry.created_by,
             author: entry.author,
-            comment: HISTORY_COMMENT.to_owned(),
+            comment: entry.comment,
             empty_layer: !entry.has_layer,
         }
     }));

@@ -1,6 +1,6 @@
 use super::*;
 use crate::digest::DiffId;
-use crate::oci::History;
+use crate::oci::{HISTORY_COMMENT, History};
 
 fn store() -> (tempfile::TempDir, Store) {
     let directory = tempfile::tempdir().unwrap();
@@ -29,6 +29,7 @@ fn new(created_by: &str, created: Option<i64>, has_layer: bool) -> NewEntry {
         author: String::new(),
         created: created.map(Timestamp),
         has_layer,
+        comment: HISTORY_COMMENT.to_owned(),
     }
 }
 

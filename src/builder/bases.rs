@@ -43,9 +43,11 @@ impl Finder<'_> {
         }
     }
 
-    /// A name of the store wins over the registry's: it was built or loaded here on purpose.
+    /// A name of the store wins over the registry's: it was built or loaded here on purpose. Unless the user wants to
+    /// have what the registry has now.
     fn by_reference(&self, reference: &Reference, platform: &Platform) -> Result<Image, Error> {
-        if reference.digest.is_none()
+        if !self.request.pull
+            && reference.digest.is_none()
             && let Some(root) = self.store.resolve_name(reference)?
             && let Ok(image) = assemble::read(self.store, &root, platform)
         {

@@ -1,5 +1,6 @@
 //! The image goes where it was asked for.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::os::fd::AsFd;
@@ -7,13 +8,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::built::{Built, BuiltImage};
-use super::{Destination, Error, Export, ExportKind, Request};
+use super::{Annotations, Destination, Error, Export, ExportKind, Request, squash};
 use crate::archive;
 use crate::assemble::{self, Assembled, Flavor, NewEntry, Parts};
 use crate::cache::KeyBuilder;
 use crate::graph::{Graph, Output};
 use crate::image::Blob;
 use crate::layer::{self, Compression, PackOptions};
+use crate::oci::HISTORY_COMMENT;
 use crate::reference::Reference;
 use crate::solve::{self, Snapshot, Solution, Workshop};
 use crate::time::Timestamp;
@@ -27,14 +29,21 @@ pub(super) fn export(
 ) -> Result<Built, Error> {
     let mut built = Built::default();
     for (output, root) in graph.outputs.iter().zip(&solution.roots) {
+        let made = MadeImage { output, root: root.clone(), merge: None };
+        let squashed = match request.squash && request.exports.iter().any(|export| export.kind.is_image()) {
+            true => squash::squash(&made, graph, solution, workshop)?,
+            false => None,
+        };
+        let made = squashed.unwrap_or(made);
         for export in &request.exports {
             if export.kind.is_image() {
-                let flavor = export.flavor();
-                let image = image(output, root.as_ref(), solution, workshop, flavor)?;
+                let image =
+                    made.assemble(solution, workshop, export.flavor(request), &request.annotations)?;
                 built.image =
                     Some(BuiltImage { manifest: image.manifest.clone(), config: image.config.clone() });
                 let names: Vec<Reference> = request.tags.iter().chain(&export.names).cloned().collect();
-                write_image(export, &image, root.as_ref(), &names, workshop)?;
+                let annotations = &request.annotations.descriptor;
+                write_image(export, &image, made.root.as_ref(), &names, annotations, workshop)?;
             } else {
                 write_files(export, root.as_ref(), workshop)?;
             }
@@ -54,7 +63,11 @@ impl ExportKind {
 }
 
 impl Export {
-    const fn flavor(&self) -> Flavor {
+    /// Docker's documents have no annotations, so those that are asked for decide, as in BuildKit.
+    fn flavor(&self, request: &Request) -> Flavor {
+        if request.annotations != Annotations::default() {
+            return Flavor::Oci;
+        }
         match (self.oci_media_types, self.kind) {
             (Some(true), _) => Flavor::Oci,
             (Some(false), _) | (None, ExportKind::Docker) => Flavor::Docker,
@@ -76,50 +89,73 @@ impl Request {
     }
 }
 
-/// Writes config and manifest. Their times are those of the first build that made the same image, so that an
-/// unchanged rebuild has the same digest.
-fn image(
-    output: &Output,
-    root: Option<&Arc<Snapshot>>,
-    solution: &Solution,
-    workshop: &Workshop<'_>,
-    flavor: Flavor,
-) -> Result<Assembled, Error> {
-    let layers = solve::layers(root);
-    let mut key = KeyBuilder::new("image");
-    key.input("config", serde_json::to_string(&output.config).expect("a config is plain data"));
-    for entry in &output.history {
-        key.input("history", (&entry.created_by, (&entry.author, entry.step.is_some())));
-    }
-    for layer in &layers {
-        key.input("layer", layer.diff_id.0);
-    }
-    let key = key.finish().0;
-    let recorded = workshop.store.record(&key.0)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    let created: Timestamp = match recorded {
-        Some(created) => created,
-        None => {
-            let bytes = serde_json::to_vec(&workshop.now).expect("a time is plain data");
-            workshop.store.put_record(&key.0, &bytes)?;
-            workshop.now
+/// An image before its documents are written.
+pub(super) struct MadeImage<'a> {
+    pub(super) output: &'a Output,
+    /// Its layers, all packed.
+    pub(super) root: Option<Arc<Snapshot>>,
+    /// Said in the history of the one layer that all new ones were merged into.
+    pub(super) merge: Option<String>,
+}
+
+impl MadeImage<'_> {
+    /// Writes config and manifest. Their times are those of the first build that made the same image, so that an
+    /// unchanged rebuild has the same digest.
+    pub(super) fn assemble(
+        &self,
+        solution: &Solution,
+        workshop: &Workshop<'_>,
+        flavor: Flavor,
+        annotations: &Annotations,
+    ) -> Result<Assembled, Error> {
+        let Self { output, root, merge } = self;
+        let layers = solve::layers(root.as_ref());
+        let mut key = KeyBuilder::new("image");
+        key.input("config", serde_json::to_string(&output.config).expect("a config is plain data"));
+        for entry in &output.history {
+            key.input("history", (&entry.created_by, (&entry.author, entry.step.is_some())));
         }
-    };
-    let history = output.history.iter().map(|entry| NewEntry {
-        created_by: entry.created_by.clone(),
-        author: entry.author.clone(),
-        created: Some(entry.step.map_or(created, |step| solution.created(step))),
-        has_layer: entry.step.is_some(),
-    });
-    let parts = Parts {
-        config: output.config.clone(),
-        layers,
-        history: history.collect(),
-        created: Some(created),
-        epoch: workshop.epoch,
-        annotations: std::collections::BTreeMap::new(),
-        flavor,
-    };
-    Ok(assemble::image(workshop.store, parts)?)
+        for layer in &layers {
+            key.input("layer", layer.diff_id.0);
+        }
+        if let Some(comment) = merge {
+            key.input("merge", comment);
+        }
+        let key = key.finish().0;
+        let recorded = workshop.store.record(&key.0)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let created: Timestamp = match recorded {
+            Some(created) => created,
+            None => {
+                let bytes = serde_json::to_vec(&workshop.now).expect("a time is plain data");
+                workshop.store.put_record(&key.0, &bytes)?;
+                workshop.now
+            }
+        };
+        let instructions = output.history.iter().map(|entry| NewEntry {
+            created_by: entry.created_by.clone(),
+            author: entry.author.clone(),
+            created: Some(entry.step.map_or(created, |step| solution.created(step))),
+            has_layer: entry.step.is_some() && merge.is_none(),
+            comment: HISTORY_COMMENT.to_owned(),
+        });
+        let merged = merge.iter().map(|comment| NewEntry {
+            created_by: String::new(),
+            author: String::new(),
+            created: Some(created),
+            has_layer: true,
+            comment: comment.clone(),
+        });
+        let parts = Parts {
+            config: output.config.clone(),
+            layers,
+            history: instructions.chain(merged).collect(),
+            created: Some(created),
+            epoch: workshop.epoch,
+            annotations: annotations.manifest.clone(),
+            flavor,
+        };
+        Ok(assemble::image(workshop.store, parts)?)
+    }
 }
 
 fn write_image(
@@ -127,6 +163,7 @@ fn write_image(
     image: &Assembled,
     root: Option<&Arc<Snapshot>>,
     names: &[Reference],
+    annotations: &BTreeMap<String, String>,
     workshop: &Workshop<'_>,
 ) -> Result<(), Error> {
     let store = workshop.store;
@@ -147,12 +184,12 @@ fn write_image(
             Ok(())
         }
         (ExportKind::OciDirectory, Some(Destination::Path(path))) => {
-            Ok(archive::oci_directory(store, manifest, names, path)?)
+            Ok(archive::oci_directory(store, manifest, names, annotations, path)?)
         }
         (ExportKind::Docker, Some(to)) => {
             to_file(to, |out| Ok(archive::docker(store, manifest, names, out)?))
         }
-        (_, Some(to)) => to_file(to, |out| Ok(archive::oci(store, manifest, names, out)?)),
+        (_, Some(to)) => to_file(to, |out| Ok(archive::oci(store, manifest, names, annotations, out)?)),
         (_, None) => unreachable!("every form but the store's has a destination"),
     })
 }

@@ -13,13 +13,14 @@ mod built;
 mod error;
 mod export;
 mod request;
+mod squash;
 
 use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 
 pub use built::Built;
 pub use error::Error;
-pub use request::{Destination, Export, ExportKind, NamedContext, NamedContextError, Request};
+pub use request::{Annotations, Destination, Export, ExportKind, NamedContext, NamedContextError, Request};
 
 use self::bases::Finder;
 use crate::context::{self, IgnoreFile};
@@ -110,6 +111,10 @@ impl Request {
         options.no_cache_filter.clone_from(&self.no_cache_filter);
         options.labels.clone_from(&self.labels);
         options.network = self.network.unwrap_or(Network::Host);
+        options.extra_hosts.clone_from(&self.extra_hosts);
+        options.shm_size_bytes = self.shm_size_bytes;
+        options.ulimits.clone_from(&self.ulimits);
+        options.allow_insecure = self.allow_insecure;
         options
     }
 }
@@ -168,6 +173,8 @@ pub fn build(
         store,
         contexts: &contexts,
         fetch: &fetch,
+        secrets: &request.secrets,
+        agents: &request.ssh_agents,
         isolation: &request.isolation,
         jobs: request.jobs,
         now: request.epoch.map_or(request.now, |epoch| epoch.min(request.now)),

@@ -1,6 +1,7 @@
 //! What is asked of a build: closed values, nothing left to look up.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -11,7 +12,9 @@ use crate::layer::Compression;
 use crate::oci::Platform;
 use crate::reference::Reference;
 use crate::sandbox::Isolation;
+use crate::secret::Secrets;
 use crate::time::Timestamp;
+use crate::ulimit::Ulimit;
 
 /// A build.
 #[derive(Debug, Clone)]
@@ -42,16 +45,43 @@ pub struct Request {
     pub isolation: Isolation,
     /// The network of RUN steps that do not choose; the host's for `None`.
     pub network: Option<Network>,
+    /// `--add-host`: names that RUN steps know, with their addresses.
+    pub extra_hosts: Vec<(String, IpAddr)>,
+    /// The limit of `/dev/shm` in RUN steps.
+    pub shm_size_bytes: Option<u64>,
+    /// Limits of the resources of RUN steps.
+    pub ulimits: Vec<Ulimit>,
+    /// Whether RUN may ask for all rights of the builder.
+    pub allow_insecure: bool,
+    /// What steps may see and nothing may keep.
+    pub secrets: Secrets,
+    /// The sockets of ssh agents that steps may use, by id.
+    pub ssh_agents: BTreeMap<String, PathBuf>,
     /// How many steps run at the same time, and how many threads pack.
     pub jobs: usize,
     /// The time at which the build began: what new history entries say.
     pub now: Timestamp,
     /// `SOURCE_DATE_EPOCH`.
     pub epoch: Option<Timestamp>,
+    /// Whether a name of the store does not answer for a base: the registry is asked.
+    pub pull: bool,
+    /// Whether everything that the build adds becomes one layer.
+    pub squash: bool,
+    /// The values of `--annotation`.
+    pub annotations: Annotations,
     /// The names of the image.
     pub tags: Vec<Reference>,
     /// Where the result goes.
     pub exports: Vec<Export>,
+}
+
+/// What is said about an image beside its config.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Annotations {
+    /// In the manifest.
+    pub manifest: BTreeMap<String, String>,
+    /// On the manifest's descriptor in the index of an OCI layout.
+    pub descriptor: BTreeMap<String, String>,
 }
 
 /// The value of a `--build-context`.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use kiln::builder::{self, Built, Destination, Export, ExportKind, NamedContext, Request};
+use kiln::builder::{self, Annotations, Built, Destination, Export, ExportKind, NamedContext, Request};
 use kiln::context;
 use kiln::diagnostic::Source;
 use kiln::oci::Platform;
@@ -13,16 +13,20 @@ use kiln::time::Timestamp;
 
 use super::Outcome;
 use super::environment::Environment;
+use super::image_options::ImageArgs;
 use super::interrupt;
 use super::output::OutputArg;
 use super::progress::{self, Style};
 use super::report::Failure;
+use super::step_options::StepArgs;
 
 /// The arguments of `kiln build`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     source: SourceArgs,
+    #[command(flatten)]
+    image: ImageArgs,
     /// Names the image in the store, and in archives; can be given several times.
     #[arg(short, long, value_name = "NAME[:TAG]")]
     tag: Vec<Reference>,
@@ -77,6 +81,11 @@ pub(crate) struct SourceArgs {
     /// Does the steps of these stages anew.
     #[arg(long, value_name = "STAGE", value_delimiter = ',')]
     no_cache_filter: Vec<String>,
+    /// Asks the registries for bases that the store has a name for, too.
+    #[arg(long)]
+    pull: bool,
+    #[command(flatten)]
+    steps: StepArgs,
 }
 
 impl SourceArgs {
@@ -98,6 +107,7 @@ impl SourceArgs {
         let ignore =
             context::find_ignore_file(path.as_deref(), &self.context).map_err(Failure::from_error)?;
         let epoch = source_date_epoch(&self.build_arg)?;
+        let steps = self.steps.options()?;
         Ok(Request {
             syntax: syntax_override(&self.build_arg),
             dockerfile,
@@ -111,10 +121,19 @@ impl SourceArgs {
             no_cache: self.no_cache,
             no_cache_filter: self.no_cache_filter.clone(),
             isolation: environment.isolation.clone(),
-            network: None,
+            network: steps.network,
+            extra_hosts: steps.extra_hosts,
+            shm_size_bytes: steps.shm_size_bytes,
+            ulimits: steps.ulimits,
+            allow_insecure: steps.allow_insecure,
+            secrets: steps.secrets,
+            ssh_agents: steps.ssh_agents,
             jobs: std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
             now: environment.now,
             epoch,
+            pull: self.pull,
+            squash: false,
+            annotations: Annotations::default(),
             tags: Vec::new(),
             exports: Vec::new(),
         })
@@ -168,6 +187,8 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Outcome {
     let mut request = args.source.request(environment)?;
     request.tags.clone_from(&args.tag);
     request.exports = exports(&args.output)?;
+    let image = args.image.options(&mut request.exports)?;
+    (request.annotations, request.squash) = (image.annotations, image.squash);
     if let Some(jobs) = args.jobs {
         request.jobs = jobs.get();
     }

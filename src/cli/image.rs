@@ -106,7 +106,7 @@ pub(crate) fn save(args: &SaveArgs, environment: &Environment) -> Outcome {
     };
     let write = |out: &mut dyn std::io::Write| match args.format {
         Format::Docker => archive::docker(&store, &stored.root, &names, out),
-        Format::Oci => archive::oci(&store, &stored.root, &names, out),
+        Format::Oci => archive::oci(&store, &stored.root, &names, &BTreeMap::new(), out),
     };
     match &args.output {
         Some(path) => {

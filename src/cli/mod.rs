@@ -6,12 +6,16 @@
 mod build;
 mod environment;
 mod image;
+mod image_options;
 mod info;
 mod interrupt;
 mod output;
 mod plan;
 mod progress;
 mod report;
+mod secret;
+mod ssh;
+mod step_options;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

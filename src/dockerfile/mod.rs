@@ -29,5 +29,5 @@ mod tests;
 
 pub use checks::{CheckFilter, CheckOptions, checks};
 pub use expand::{ExpandError, Expansion, Mode, expand};
-pub use mount::Expander;
+pub use mount::{Expander, parse_size};
 pub use parse::{Parsed, line_of, parse, parse_trigger};

@@ -221,7 +221,7 @@ impl Reader<'_> {
             }
             "size" => {
                 self.only_for(name, &[MountKind::Tmpfs], kind_known)?;
-                self.mount.size = Some(bytes(text).ok_or_else(invalid)?);
+                self.mount.size = Some(parse_size(text).ok_or_else(invalid)?);
             }
             "mode" => self.mount.mode = Some(number(text, 8).ok_or_else(invalid)?),
             "uid" => self.mount.uid = Some(number(text, 10).ok_or_else(invalid)?),
@@ -305,7 +305,7 @@ fn number(text: &str, radix: u32) -> Option<u32> {
 }
 
 /// Reads a size such as `64m`, `1.5 GiB` or `512`; units are powers of 1024.
-fn bytes(text: &str) -> Option<u64> {
+pub fn parse_size(text: &str) -> Option<u64> {
     let split = text.rfind(|char: char| char.is_ascii_digit() || matches!(char, '.' | ' '))? + 1;
     let (number, unit) = text.split_at(split);
     let number: f64 = number.strip_suffix(' ').unwrap_or(number).parse().ok()?;

@@ -6,6 +6,7 @@
 
 pub mod plan;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::diagnostic::Span;
@@ -13,6 +14,7 @@ use crate::image::Image;
 use crate::mode::Chmod;
 use crate::oci::{ImageConfig, Platform};
 use crate::path::RelPath;
+use crate::ulimit::Ulimit;
 
 /// A step of a graph: an index into [`Graph::steps`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -156,8 +158,36 @@ pub struct Run {
     pub user: String,
     /// What is to be seen at a path while the command runs, in the order written.
     pub mounts: Vec<Mount>,
+    /// Secrets that are variables of the command's environment, in the order written.
+    pub secret_env: Vec<SecretEnv>,
     /// Whether the command sees the network.
     pub network: Network,
+    /// What the command may do.
+    pub security: Security,
+    /// Names that `/etc/hosts` has beside its own, with their addresses.
+    pub extra_hosts: Vec<(String, IpAddr)>,
+    /// Limits of the command's resources.
+    pub ulimits: Vec<Ulimit>,
+}
+
+/// A secret as a variable: its value is known only while the command runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretEnv {
+    /// The variable's name.
+    pub name: String,
+    /// The secret's id.
+    pub id: String,
+    /// Whether the command must not run without it; otherwise the variable is empty then.
+    pub required: bool,
+}
+
+/// What a command may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Security {
+    /// What Docker's default capabilities and filters allow.
+    Sandbox,
+    /// Everything that the builder may.
+    Insecure,
 }
 
 /// The network of a command.
@@ -219,6 +249,32 @@ pub enum MountKind {
         /// Its mode.
         mode: u32,
     },
+    /// A file that holds a secret: its value is known only while the command runs.
+    Secret {
+        /// The secret's id.
+        id: String,
+        /// Whether the command must not run without it; otherwise there is no file then.
+        required: bool,
+        /// The file's mode.
+        mode: u32,
+        /// Its owner.
+        uid: u32,
+        /// Its group.
+        gid: u32,
+    },
+    /// The socket of an ssh agent.
+    Ssh {
+        /// The agent's id.
+        id: String,
+        /// Whether the command must not run without it; otherwise there is no socket then.
+        required: bool,
+        /// The socket's mode.
+        mode: u32,
+        /// Its owner.
+        uid: u32,
+        /// Its group.
+        gid: u32,
+    },
 }
 
 impl Mount {
@@ -227,7 +283,10 @@ impl Mount {
         match &self.kind {
             MountKind::Bind { input, .. } => Some(input),
             MountKind::Cache { initial, .. } => initial.as_ref().map(|(input, _)| input),
-            MountKind::Tmpfs { .. } | MountKind::File { .. } => None,
+            MountKind::Tmpfs { .. }
+            | MountKind::File { .. }
+            | MountKind::Secret { .. }
+            | MountKind::Ssh { .. } => None,
         }
     }
 }

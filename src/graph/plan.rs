@@ -7,7 +7,8 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    Copy, Graph, Input, Mkdir, Mount, MountKind, Network, Op, Output, Run, Sharing, Source, Step, StepId,
+    Copy, Graph, Input, Mkdir, Mount, MountKind, Network, Op, Output, Run, Security, Sharing, Source, Step,
+    StepId,
 };
 
 /// The version of the JSON form; it grows when a field changes its meaning or goes away.
@@ -80,11 +81,34 @@ fn describe_step(step: &Step) -> Fields {
 }
 
 fn describe_run(run: &Run) -> Fields {
-    let Run { parent, argv, env, proxy_env, working_dir, user, mounts, network } = run;
+    let Run {
+        parent,
+        argv,
+        env,
+        proxy_env,
+        working_dir,
+        user,
+        mounts,
+        secret_env,
+        network,
+        security,
+        extra_hosts,
+        ulimits,
+    } = run;
     let network = match network {
         Network::Host => "host",
         Network::None => "none",
     };
+    let secret_env = secret_env.iter().map(|secret| {
+        Shown::Fields(vec![
+            field("name", Shown::Text(secret.name.clone())),
+            field("id", Shown::Text(secret.id.clone())),
+            field("required", Shown::Flag(secret.required)),
+        ])
+    });
+    let extra_hosts: Vec<String> =
+        extra_hosts.iter().map(|(name, address)| format!("{name}={address}")).collect();
+    let ulimits: Vec<String> = ulimits.iter().map(ToString::to_string).collect();
     vec![
         field("parent", step_id(*parent)),
         field("argv", texts(argv)),
@@ -97,6 +121,10 @@ fn describe_run(run: &Run) -> Fields {
             "mounts",
             Shown::List(mounts.iter().map(|mount| Shown::Fields(describe_mount(mount))).collect()),
         ),
+        field("secret_env", Shown::List(secret_env.collect())),
+        field("insecure", Shown::Flag(*security == Security::Insecure)),
+        field("extra_hosts", texts(&extra_hosts)),
+        field("ulimits", texts(&ulimits)),
     ]
 }
 
@@ -140,8 +168,25 @@ fn describe_mount(mount: &Mount) -> Fields {
             field("mode", Shown::Text(format!("{mode:04o}"))),
             field("content", Shown::Text(String::from_utf8_lossy(content).into_owned())),
         ],
+        MountKind::Secret { id, required, mode, uid, gid } => {
+            describe_handed_in("secret", id, *required, *mode, (*uid, *gid))
+        }
+        MountKind::Ssh { id, required, mode, uid, gid } => {
+            describe_handed_in("ssh", id, *required, *mode, (*uid, *gid))
+        }
     });
     fields
+}
+
+fn describe_handed_in(kind: &str, id: &str, required: bool, mode: u32, (uid, gid): (u32, u32)) -> Fields {
+    vec![
+        field("type", Shown::Text(kind.to_owned())),
+        field("id", Shown::Text(id.to_owned())),
+        field("required", Shown::Flag(required)),
+        field("mode", Shown::Text(format!("{mode:04o}"))),
+        field("uid", Shown::Number(uid.into())),
+        field("gid", Shown::Number(gid.into())),
+    ]
 }
 
 fn describe_copy(copy: &Copy) -> Fields {

@@ -1,9 +1,11 @@
 //! What the user asked for beside the Dockerfile.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use crate::graph::Network;
 use crate::oci::Platform;
+use crate::ulimit::Ulimit;
 
 /// The options of a build that decide what its graph is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +28,14 @@ pub struct Options {
     pub labels: BTreeMap<String, String>,
     /// `--network`: what RUN steps get that do not choose.
     pub network: Network,
+    /// `--add-host`: names and addresses, in the order given.
+    pub extra_hosts: Vec<(String, IpAddr)>,
+    /// `--shm-size`: the limit of `/dev/shm`; the sandbox's own for `None`.
+    pub shm_size_bytes: Option<u64>,
+    /// `--ulimit`
+    pub ulimits: Vec<Ulimit>,
+    /// `--allow security.insecure`: RUN may have all the rights of the builder.
+    pub allow_insecure: bool,
     /// Lower every stage, needed or not: for checks.
     pub all_stages: bool,
 }
@@ -43,6 +53,10 @@ impl Options {
             no_cache_filter: Vec::new(),
             labels: BTreeMap::new(),
             network: Network::Host,
+            extra_hosts: Vec::new(),
+            shm_size_bytes: None,
+            ulimits: Vec::new(),
+            allow_insecure: false,
             all_stages: false,
         }
     }

@@ -1,15 +1,19 @@
 //! RUN: what is executed, with which variables, and how it is shown.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use crate::diagnostic::{Diagnostic, Span};
+use crate::diagnostic::Diagnostic;
 use crate::dockerfile::expand::{Mode, expand};
 use crate::dockerfile::instruction::{CommandLine, Heredoc, Network, Run, Security};
-use crate::graph::{self, Mount, MountKind, Op};
+use crate::graph::{self, Mount, MountKind, Op, SecretEnv};
 use crate::path::RelPath;
+use crate::secret::MASK;
 
 use super::fold::Fold;
 use super::label;
+use super::mount::Mounts;
 use super::words;
 
 /// Where a script from a here-document is seen by the command.
@@ -17,6 +21,9 @@ const SCRIPTS: &str = "dev/pipes";
 
 /// The mode of such a script.
 const SCRIPT_MODE: u32 = 0o755;
+
+/// The variable by which ssh finds its agent.
+const SSH_AUTH_SOCK: &str = "SSH_AUTH_SOCK";
 
 /// What a RUN executes.
 struct Command {
@@ -31,12 +38,12 @@ struct Command {
 impl Fold<'_, '_> {
     pub(super) fn run(&mut self, run: &Run) -> Result<(), Diagnostic> {
         self.refuse_foreign_platform()?;
-        refuse_unsupported(run, self.now.span)?;
+        let security = self.security(run)?;
         let command = self.command(run);
-        let mut mounts = Vec::with_capacity(run.mounts.len());
-        mounts.extend(command.script);
+        let mut mounts =
+            Mounts::starting_with(self.shared_memory().into_iter().chain(command.script).collect());
         for (index, mount) in run.mounts.iter().enumerate() {
-            mounts.push(self.mount(mount, self.now.sources.get(index).copied())?);
+            self.mount(&mut mounts, mount, self.now.sources.get(index).copied())?;
         }
         let network = match run.network.as_ref().map(|network| network.value) {
             None | Some(Network::Default) => self.build.options.network,
@@ -44,24 +51,74 @@ impl Fold<'_, '_> {
             Some(Network::Host) => graph::Network::Host,
         };
         let created_by = self.run_history(&command.argv);
+        let env = self.env_with_agent(mounts.ssh_auth_sock.take());
+        let secret_env = std::mem::take(&mut mounts.secret_env);
+        let suffix = command.suffix;
+        let shown = self.shown(&suffix, &secret_env);
         let op = Op::Run(graph::Run {
             parent: self.state.root,
             argv: command.argv,
-            env: self.state.scope.share(),
+            env,
             proxy_env: self.build.proxy.beside(&self.state.scope),
             working_dir: RelPath::clean(&self.state.config.config.working_dir),
             user: self.state.config.config.user.clone(),
-            mounts,
+            mounts: mounts.in_order(),
+            secret_env,
             network,
+            security,
+            extra_hosts: self.build.options.extra_hosts.clone(),
+            ulimits: self.build.options.ulimits.clone(),
         });
-        let shown = words::expand_command_for_show(
-            &(self.now.text.clone() + &command.suffix),
-            self.build.escape,
-            &self.state.scope,
-        );
         let step = self.add_step(op, &label::with_capital_instruction(&shown));
         self.state.record(created_by, Some(step));
         Ok(())
+    }
+
+    /// Returns the instruction as the user is shown it. A variable that holds a secret is shown as one, whatever ENV or ARG
+    /// have said about its name (statement 167).
+    fn shown(&self, suffix: &str, secret_env: &[SecretEnv]) -> String {
+        let mut scope = Cow::Borrowed(&self.state.scope);
+        for secret in secret_env {
+            scope.to_mut().set(&secret.name, MASK);
+        }
+        words::expand_command_for_show(&(self.now.text.clone() + suffix), self.build.escape, &scope)
+    }
+
+    /// Returns the environment, with the place of an agent's socket unless the stage has set that itself.
+    fn env_with_agent(&mut self, socket: Option<String>) -> Arc<[Arc<str>]> {
+        let env = self.state.scope.share();
+        match socket {
+            Some(socket) if self.state.scope.get(SSH_AUTH_SOCK).is_none() => {
+                let socket = Arc::from(format!("{SSH_AUTH_SOCK}={socket}"));
+                env.iter().cloned().chain([socket]).collect()
+            }
+            Some(_) | None => env,
+        }
+    }
+
+    /// `--shm-size` is a mount like any other.
+    fn shared_memory(&self) -> Option<Mount> {
+        let size_bytes = self.build.options.shm_size_bytes;
+        let kind = MountKind::Tmpfs { size_bytes };
+        size_bytes.map(|_| Mount { target: RelPath::clean("dev/shm"), kind })
+    }
+
+    /// Refuses rights that the user has not granted, and what no operation of the graph can say.
+    fn security(&self, run: &Run) -> Result<graph::Security, Diagnostic> {
+        if let Some(device) = run.devices.first() {
+            return Err(Diagnostic::error(device.span.to(self.now.span), "RUN --device is not supported"));
+        }
+        match &run.security {
+            Some(security) if security.value == Security::Insecure => {
+                if self.build.options.allow_insecure {
+                    return Ok(graph::Security::Insecure);
+                }
+                Err(Diagnostic::error(security.span, "RUN --security=insecure is not allowed").with_help(
+                    "it gives the command all rights of the builder; if that is meant, build with `--allow security.insecure`",
+                ))
+            }
+            Some(_) | None => Ok(graph::Security::Sandbox),
+        }
     }
 
     /// A command can only be executed where its image is at home.
@@ -124,21 +181,6 @@ impl Fold<'_, '_> {
         }
         line + " # buildkit"
     }
-}
-
-/// Refuses what no operation of the graph can say.
-fn refuse_unsupported(run: &Run, span: Span) -> Result<(), Diagnostic> {
-    if let Some(security) = &run.security
-        && security.value == Security::Insecure
-    {
-        return Err(Diagnostic::error(security.span, "RUN --security=insecure is not supported").with_help(
-            "build without it; a command never gets more rights than the builder's sandbox gives",
-        ));
-    }
-    if let Some(device) = run.devices.first() {
-        return Err(Diagnostic::error(device.span.to(span), "RUN --device is not supported"));
-    }
-    Ok(())
 }
 
 /// Tells whether the command is nothing but `<<NAME`: then the body is the script.

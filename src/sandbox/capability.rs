@@ -1,10 +1,11 @@
-//! The capabilities of a step: those that Docker gives a container by default.
+//! The capabilities of a step: those that Docker gives a container by default, or all of the builder's.
 
 use std::io;
 
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capability_is_in_bounding_set, clear_ambient_capability_set,
-    remove_capability_from_bounding_set, set_capabilities,
+    configure_capability_in_ambient_set, remove_capability_from_bounding_set, set_capabilities,
+    set_keep_capabilities,
 };
 
 /// Docker's default list.
@@ -46,4 +47,19 @@ pub(super) fn drop_others() -> io::Result<()> {
     let kept = held.permitted & DEFAULT;
     let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
     Ok(set_capabilities(None, sets)?)
+}
+
+/// Lets this process keep its capabilities when it becomes another user.
+pub(super) fn keep_over_change_of_user() -> io::Result<()> {
+    Ok(set_keep_capabilities(true)?)
+}
+
+/// Makes effective whatever this process may have, and hands it on to its program, whoever the user is.
+pub(super) fn hand_on_all() -> io::Result<()> {
+    let held = rustix::thread::capabilities(None)?.permitted;
+    set_capabilities(None, CapabilitySets { effective: held, permitted: held, inheritable: held })?;
+    for capability in held.iter() {
+        configure_capability_in_ambient_set(capability, true)?;
+    }
+    Ok(())
 }

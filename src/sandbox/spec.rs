@@ -1,11 +1,13 @@
 //! What is to be run, with nothing left open.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::isolation::Rung;
 use crate::path::RelPath;
+use crate::ulimit::Ulimit;
 
 /// One command in one root. It crosses to the child as JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -39,6 +41,11 @@ pub struct Spec {
     /// Whether Docker's default seccomp profile is loaded. On [`Rung::Chroot`] the container's own is all
     /// there is.
     pub seccomp: bool,
+    /// Whether the command keeps every capability that the builder has, and sees `/proc`, `/sys` and the
+    /// machine's devices uncovered.
+    pub insecure: bool,
+    /// Limits of the command's resources; the builder's own for all others.
+    pub ulimits: Vec<Ulimit>,
 }
 
 /// Where a root file system lies.
@@ -95,12 +102,17 @@ pub enum Content {
         /// Its limit; the kernel's default without.
         size_bytes: Option<u64>,
     },
-    /// A file of these bytes.
+    /// A file of these bytes; they lie in memory, except on [`Rung::Chroot`], where they are in the root while
+    /// the command runs.
     File {
         /// The bytes.
         bytes: Vec<u8>,
         /// Its mode.
         mode: u32,
+        /// Its owner.
+        uid: u32,
+        /// Its group.
+        gid: u32,
     },
 }
 
@@ -114,7 +126,9 @@ pub enum Network {
 }
 
 /// Returns the `/etc/hosts` that a step sees: the host's own name and `hostname` are loopback, as under
-/// BuildKit.
-pub fn default_hosts(hostname: &str) -> Vec<u8> {
-    format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n").into_bytes()
+/// BuildKit; behind them come those of `extra`, names and addresses.
+pub fn hosts(hostname: &str, extra: &[(String, IpAddr)]) -> Vec<u8> {
+    let own = format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+    let extra = extra.iter().map(|(name, address)| format!("{address}\t{name}\n"));
+    std::iter::once(own).chain(extra).collect::<String>().into_bytes()
 }

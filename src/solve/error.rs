@@ -97,6 +97,24 @@ pub enum Cause {
     /// A cache mount's name is in use in another way.
     #[error("the mount's source `{}` is not in its context or stage", .0.display())]
     MountSource(PathBuf),
+    /// A command needs a secret that was not given.
+    #[error("the secret `{id}` is required, but was not given")]
+    MissingSecret {
+        /// Its id.
+        id: String,
+    },
+    /// A secret that is no text cannot be a variable.
+    #[error("the secret `{id}` is not UTF-8 text: it can be a file, but not a variable")]
+    SecretText {
+        /// Its id.
+        id: String,
+    },
+    /// A command needs an ssh agent that was not given.
+    #[error("the ssh agent `{id}` is required, but was not given")]
+    MissingAgent {
+        /// Its id.
+        id: String,
+    },
     /// Another step failed, or the user ended the build.
     #[error("cancelled")]
     Cancelled,
@@ -108,6 +126,12 @@ impl Cause {
         match self {
             Self::Ignored { ignore_file, line, .. } => {
                 Some(format!("remove line {line} of {ignore_file}, or add an exception (`!`) below it"))
+            }
+            Self::MissingSecret { id } => Some(format!(
+                "add `--secret id={id},src=FILE` or `--secret id={id},env=VARIABLE` to the build"
+            )),
+            Self::MissingAgent { id } => {
+                Some(format!("add `--ssh {id}` to the build; it takes the agent of SSH_AUTH_SOCK"))
             }
             Self::Command { output, .. } if !output.is_empty() => {
                 Some(format!("the last lines of its output:\n{}", output.join("\n")))

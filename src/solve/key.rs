@@ -11,7 +11,10 @@
 //!
 //! Content is names, kinds, modes, owners, link targets, extended attributes and bytes; never mtimes.
 //! Left out on purpose: proxy variables (they change how a command reaches the network, not what it makes), the
-//! content of cache mounts and their sharing, the time of the build, names and positions in the Dockerfile.
+//! addresses of `--add-host` (its names count) for the same reason, the values of secrets and what an ssh agent
+//! answers (their ids and the options of their mounts count: a new value is no reason to build anew, and a key
+//! must say nothing of it), the content of cache mounts and their sharing, the time of the build, names and
+//! positions in the Dockerfile.
 
 use std::sync::Arc;
 
@@ -21,7 +24,7 @@ use super::inputs::{Chosen, choose_of_step, literal};
 use super::schedule::Inputs;
 use crate::cache::{Key, KeyBuilder, NamedInput};
 use crate::digest::{ChainId, Digest};
-use crate::graph::{Copy, Graph, Input, Mkdir, MountKind, Network, Op, Run, Source, Step};
+use crate::graph::{Copy, Graph, Input, Mkdir, MountKind, Network, Op, Run, Security, Source, Step};
 use crate::path::RelPath;
 
 /// What is known of a step before anything is done.
@@ -144,7 +147,10 @@ pub(super) fn mount_source(kind: &MountKind) -> Option<(&Input, &RelPath)> {
     match kind {
         MountKind::Bind { input, source, .. } => Some((input, source)),
         MountKind::Cache { initial, .. } => initial.as_ref().map(|(input, path)| (input, path)),
-        MountKind::Tmpfs { .. } | MountKind::File { .. } => None,
+        MountKind::Tmpfs { .. }
+        | MountKind::File { .. }
+        | MountKind::Secret { .. }
+        | MountKind::Ssh { .. } => None,
     }
 }
 
@@ -179,7 +185,20 @@ fn build(
 }
 
 fn run_inputs(builder: &mut KeyBuilder, run: &Run, content: &dyn Fn(usize, &Input) -> Digest) {
-    let Run { parent: _, argv, env, proxy_env: _, working_dir, user, mounts, network } = run;
+    let Run {
+        parent: _,
+        argv,
+        env,
+        proxy_env: _,
+        working_dir,
+        user,
+        mounts,
+        secret_env,
+        network,
+        security,
+        extra_hosts,
+        ulimits,
+    } = run;
     builder.input("the command", argv);
     for variable in env.iter() {
         let (name, value) = variable.split_once('=').unwrap_or((variable, ""));
@@ -192,6 +211,19 @@ fn run_inputs(builder: &mut KeyBuilder, run: &Run, content: &dyn Fn(usize, &Inpu
         Network::None => 1,
     };
     builder.input("the network", network);
+    // What is not asked for is no input, so that keys made before it could be asked for stay.
+    if *security == Security::Insecure {
+        builder.input("the security", 1_u64);
+    }
+    for (name, _) in extra_hosts {
+        builder.input(format!("the host {name}"), 1_u64);
+    }
+    for ulimit in ulimits {
+        builder.input(format!("the limit {}", ulimit.resource.name()), ulimit.to_string());
+    }
+    for secret in secret_env {
+        builder.input(format!("the secret in {}", secret.name), (secret.id.as_str(), secret.required));
+    }
     for (index, mount) in mounts.iter().enumerate() {
         let name = format!("the mount at /{}", mount.target);
         match &mount.kind {
@@ -213,6 +245,14 @@ fn run_inputs(builder: &mut KeyBuilder, run: &Run, content: &dyn Fn(usize, &Inpu
             }
             MountKind::File { content, mode } => {
                 builder.input(&*name, (3_u64, (Digest::of(content), u64::from(*mode))));
+            }
+            MountKind::Secret { id, required, mode, uid, gid } => {
+                let owner = (u64::from(*mode), (u64::from(*uid), u64::from(*gid)));
+                builder.input(&*name, (4_u64, (id.as_str(), (*required, owner))));
+            }
+            MountKind::Ssh { id, required, mode, uid, gid } => {
+                let owner = (u64::from(*mode), (u64::from(*uid), u64::from(*gid)));
+                builder.input(&*name, (5_u64, (id.as_str(), (*required, owner))));
             }
         }
     }

@@ -15,13 +15,18 @@ mod extract;
 mod files;
 mod inputs;
 mod key;
+mod output;
 mod pack;
 mod read_ahead;
 mod run;
 mod schedule;
 mod snapshot;
+mod squash;
+mod ssh;
 mod unpack;
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -32,6 +37,7 @@ use crate::image::{Blob, Layer};
 use crate::layer::PackOptions;
 use crate::reference::Reference;
 use crate::sandbox::{Cancel, Isolation};
+use crate::secret::Secrets;
 use crate::store::Store;
 use crate::time::Timestamp;
 
@@ -39,6 +45,7 @@ pub use error::{Cause, Error};
 pub use files::{Files, fetch_layers, files, write_files};
 pub use inputs::{Context, Contexts};
 pub use snapshot::Snapshot;
+pub use squash::squash;
 pub use unpack::States;
 
 /// Brings blobs of a remote image into the store; said why not in the error.
@@ -56,6 +63,10 @@ pub struct Workshop<'a> {
     pub contexts: &'a Contexts,
     /// Brings the blobs of bases.
     pub fetch: &'a Fetch<'a>,
+    /// What steps may see and nothing may keep.
+    pub secrets: &'a Secrets,
+    /// The sockets of ssh agents, by id.
+    pub agents: &'a BTreeMap<String, PathBuf>,
     /// How commands are isolated.
     pub isolation: &'a Isolation,
     /// How many steps are done at the same time.

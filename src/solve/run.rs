@@ -1,31 +1,30 @@
 //! RUN: a command in a root file system, and what it changed.
 
-use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::error::Cause;
 use super::inputs::{choose_of_step, literal};
 use super::key::Definition;
+use super::output::Output;
 use super::schedule::Inputs;
 use super::unpack::{self, State};
-use super::{Snapshot, Workshop, bytes, pack};
+use super::{Snapshot, Workshop, bytes, pack, ssh};
 use crate::cache::KeyBuilder;
 use crate::digest::Digest;
-use crate::event::{Event, Stream, TaskId};
-use crate::graph::{Input, Mount, MountKind, Network, Run};
+use crate::event::{Stream, TaskId};
+use crate::graph::{Input, Mount, MountKind, Network, Run, SecretEnv, Security};
 use crate::layer::{Compression, PackOptions};
 use crate::path::RelPath;
 use crate::place::Role;
 use crate::rootfs::{self, Form};
 use crate::sandbox::{self, Content, Exit, Launcher, Overlay, Root, Spec, Upper};
+use crate::secret::Secret;
 use crate::store::{CacheMount, Scratch};
 use crate::tree::{Changes, Entry, Meta, Origin, Tree, diff};
 
 /// The host name that steps see: BuildKit's.
 const HOSTNAME: &str = "buildkitsandbox";
-/// How many last lines of a failing command are kept for the error.
-const KEPT_LINES: usize = 20;
 /// Where the resolver's configuration of this machine is.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
@@ -121,19 +120,18 @@ impl Job<'_> {
         let (run, workshop) = (self.run, self.workshop);
         let step = scratch.path().join("step");
         fs_err::create_dir(&step)?;
-        let mut mounts = Mounts { job: self, scratch: scratch.path(), caches: Vec::new() };
-        let specified: Vec<sandbox::Mount> = run
-            .mounts
-            .iter()
-            .enumerate()
-            .map(|(index, mount)| mounts.prepare(index, mount))
-            .collect::<Result<_, _>>()?;
+        let mut mounts =
+            Mounts { job: self, scratch: scratch.path(), caches: Vec::new(), agents: Vec::new() };
+        let mut specified = Vec::new();
+        for (index, mount) in run.mounts.iter().enumerate() {
+            specified.extend(mounts.prepare(index, mount)?);
+        }
         let spec = Spec {
             rung: workshop.isolation.rung,
             root,
             scratch: step,
             argv: run.argv.clone(),
-            env: run.env.iter().map(ToString::to_string).chain(run.proxy_env.iter().cloned()).collect(),
+            env: self.env()?,
             working_dir: run.working_dir.clone(),
             user: run.user.clone(),
             hostname: HOSTNAME.to_owned(),
@@ -143,25 +141,47 @@ impl Job<'_> {
                 Network::None => sandbox::Network::None,
             },
             resolv_conf: fs_err::read(RESOLV_CONF).ok(),
-            hosts: Some(sandbox::default_hosts(HOSTNAME)),
+            hosts: Some(sandbox::hosts(HOSTNAME, &run.extra_hosts)),
             seccomp: true,
+            insecure: run.security == Security::Insecure,
+            ulimits: run.ulimits.clone(),
         };
-        let mut tail = Tail::default();
-        let mut output = |stream: Stream, bytes: &[u8]| {
-            tail.push(bytes);
-            workshop.listener.event(Event::TaskOutput { task: self.task, stream, bytes: bytes.to_vec() });
-        };
-        let outcome = sandbox::run(&Launcher::this_program(), &spec, &mut output, workshop.cancel);
+        let mut output = Output::new(workshop.listener, self.task, workshop.secrets);
+        let mut push = |stream: Stream, bytes: &[u8]| output.push(stream, bytes);
+        let outcome = sandbox::run(&Launcher::this_program(), &spec, &mut push, workshop.cancel);
+        let output = output.finish();
         let outcome = outcome.map_err(|error| match error {
             sandbox::Error::Cancelled => Cause::Cancelled,
             error => error.into(),
         })?;
         drop(mounts);
         if !outcome.exit.is_success() {
-            let command = format!("{:?}", run.argv.join(" "));
-            return Err(Cause::Command { command, exit: describe(outcome.exit), output: tail.finish() });
+            let command = format!("{:?}", workshop.secrets.redact(&run.argv.join(" ")));
+            return Err(Cause::Command { command, exit: describe(outcome.exit), output });
         }
         Ok(rootfs::remove_stubs(changed, &outcome.stubs)?)
+    }
+
+    /// Returns the environment with the values of secrets, which win over ENV and ARG.
+    fn env(&self) -> Result<Vec<String>, Cause> {
+        let run = self.run;
+        let mut env: Vec<String> =
+            run.env.iter().map(ToString::to_string).chain(run.proxy_env.iter().cloned()).collect();
+        for SecretEnv { name, id, required } in &run.secret_env {
+            // As under BuildKit the variable of a secret that is not there is empty.
+            let value = self.secret(id, *required)?.map(Secret::expose).unwrap_or_default();
+            let value = std::str::from_utf8(value).map_err(|_| Cause::SecretText { id: id.clone() })?;
+            env.retain(|variable| variable.split_once('=').is_none_or(|(known, _)| known != name));
+            env.push(format!("{name}={value}"));
+        }
+        Ok(env)
+    }
+
+    fn secret(&self, id: &str, required: bool) -> Result<Option<&Secret>, Cause> {
+        match self.workshop.secrets.get(id) {
+            None if required => Err(Cause::MissingSecret { id: id.to_owned() }),
+            secret => Ok(secret),
+        }
     }
 }
 
@@ -183,17 +203,31 @@ struct Mounts<'a> {
     scratch: &'a Path,
     /// Reserved until the command has ended.
     caches: Vec<CacheMount>,
+    /// Forwarded until the command has ended.
+    agents: Vec<ssh::Forward>,
 }
 
 impl Mounts<'_> {
-    fn prepare(&mut self, index: usize, mount: &Mount) -> Result<sandbox::Mount, Cause> {
+    /// Returns what is to be mounted; `None` for what was not given and need not be.
+    fn prepare(&mut self, index: usize, mount: &Mount) -> Result<Option<sandbox::Mount>, Cause> {
         let (content, readonly) = match &mount.kind {
             MountKind::Bind { input, source, readonly } => {
                 (self.bind(index, input, source, *readonly)?, *readonly)
             }
             MountKind::Tmpfs { size_bytes } => (Content::Tmpfs { size_bytes: *size_bytes }, false),
             MountKind::File { content, mode } => {
-                (Content::File { bytes: content.to_vec(), mode: *mode }, true)
+                (Content::File { bytes: content.to_vec(), mode: *mode, uid: 0, gid: 0 }, true)
+            }
+            MountKind::Secret { id, required, mode, uid, gid } => {
+                let Some(secret) = self.job.secret(id, *required)? else { return Ok(None) };
+                let bytes = secret.expose().to_vec();
+                (Content::File { bytes, mode: *mode, uid: *uid, gid: *gid }, true)
+            }
+            MountKind::Ssh { id, required, mode, uid, gid } => {
+                let Some(agent) = self.job.workshop.agents.get(id) else {
+                    return if *required { Err(Cause::MissingAgent { id: id.clone() }) } else { Ok(None) };
+                };
+                (self.agent(index, agent, *mode, (*uid, *gid))?, false)
             }
             MountKind::Cache { id, sharing, initial, mode, uid, gid, readonly } => {
                 let new = Meta::root_owned(0o755, self.job.workshop.now);
@@ -220,7 +254,14 @@ impl Mounts<'_> {
                 (Content::Bind { root, source: RelPath::root() }, *readonly)
             }
         };
-        Ok(sandbox::Mount { target: mount.target.clone(), content, readonly })
+        Ok(Some(sandbox::Mount { target: mount.target.clone(), content, readonly }))
+    }
+
+    fn agent(&mut self, index: usize, agent: &Path, mode: u32, owner: (u32, u32)) -> Result<Content, Cause> {
+        let directory = self.scratch.join(format!("mount-{index}"));
+        fs_err::create_dir(&directory)?;
+        self.agents.push(ssh::Forward::start(agent, &directory, mode, owner)?);
+        Ok(Content::Bind { root: Root::Directory(directory), source: RelPath::clean(ssh::SOCKET) })
     }
 
     fn bind(&self, index: usize, input: &Input, source: &RelPath, readonly: bool) -> Result<Content, Cause> {
@@ -314,32 +355,5 @@ impl Mounts<'_> {
         changes.origins = vec![Origin { bytes: located.bytes, at, to: RelPath::root() }];
         rootfs::write_changes(directory, &changes, Form::State, workshop.isolation.disk())?;
         Ok(())
-    }
-}
-
-/// The last lines of a command's output.
-#[derive(Default)]
-struct Tail {
-    lines: VecDeque<String>,
-    rest: Vec<u8>,
-}
-
-impl Tail {
-    fn push(&mut self, bytes: &[u8]) {
-        self.rest.extend_from_slice(bytes);
-        while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = self.rest.drain(..=end).collect();
-            self.lines.push_back(String::from_utf8_lossy(&line[..end]).into_owned());
-            if self.lines.len() > KEPT_LINES {
-                self.lines.pop_front();
-            }
-        }
-    }
-
-    fn finish(mut self) -> Vec<String> {
-        if !self.rest.is_empty() {
-            self.lines.push_back(String::from_utf8_lossy(&self.rest).into_owned());
-        }
-        self.lines.into()
     }
 }

@@ -2,8 +2,8 @@ FROM x
 ADD https://example.com/file /
 ADD https://example.com/repo.git /
 COPY https://example.com/file /
-RUN --mount=type=secret,id=token cat /run/secrets/token
-RUN --mount=type=ssh git clone
+RUN --mount=type=secret,target=/ x
+RUN --mount=type=ssh,source=/key x
 RUN --security=insecure mount
 RUN --mount=type=tmpfs,target=/ x
 ADD --checksum=sha256:00 local /

@@ -56,6 +56,7 @@ fn image(store: &Store, flavor: Flavor) -> Assembled {
         author: String::new(),
         created: Some(Timestamp(1_700_000_000)),
         has_layer,
+        comment: String::new(),
     };
     let parts = Parts {
         config,
@@ -83,9 +84,10 @@ fn export(directory: &Path, flavor: Flavor) -> (Store, Assembled) {
     let assembled = image(&store, flavor);
     let names = names(&["example.org/app:1"]);
     let create = |name: &str| fs::File::create(directory.join(name)).unwrap();
-    archive::oci(&store, &assembled.manifest, &names, create("oci.tar")).unwrap();
+    archive::oci(&store, &assembled.manifest, &names, &BTreeMap::new(), create("oci.tar")).unwrap();
     archive::docker(&store, &assembled.manifest, &names, create("docker.tar")).unwrap();
-    archive::oci_directory(&store, &assembled.manifest, &names, &directory.join("layout")).unwrap();
+    archive::oci_directory(&store, &assembled.manifest, &names, &BTreeMap::new(), &directory.join("layout"))
+        .unwrap();
     store.tag(&names[0], &assembled.manifest).unwrap();
     (store, assembled)
 }
@@ -210,7 +212,7 @@ fn the_validator_looks_into_layers() {
         };
         let assembled = assemble::image(&store, parts).unwrap();
         let layout = directory.path().join("layout");
-        archive::oci_directory(&store, &assembled.manifest, &[], &layout).unwrap();
+        archive::oci_directory(&store, &assembled.manifest, &[], &BTreeMap::new(), &layout).unwrap();
         let problems = validate::layout(&layout);
         match expected {
             None => assert!(problems.is_empty(), "{problems:?}"),

@@ -8,8 +8,7 @@ use std::process::Command;
 use kiln::event::Stream;
 use kiln::path::RelPath;
 use kiln::sandbox::{
-    Cancel, Content, Error, Exit, Launcher, Mount, Network, Outcome, Root, Rung, Spec, Upper, default_hosts,
-    run,
+    Cancel, Content, Error, Exit, Launcher, Mount, Network, Outcome, Root, Rung, Spec, Upper, hosts, run,
 };
 
 /// The programs of a test's root.
@@ -81,8 +80,10 @@ impl Bench {
             mounts: Vec::new(),
             network: Network::Host,
             resolv_conf: Some(b"nameserver 192.0.2.1\n".to_vec()),
-            hosts: Some(default_hosts("buildkitsandbox")),
+            hosts: Some(hosts("buildkitsandbox", &[])),
             seccomp: true,
+            insecure: false,
+            ulimits: Vec::new(),
         }
     }
 }
@@ -151,7 +152,7 @@ fn a_command_runs_in_its_root() {
 fn what_was_made_for_mounts_is_named() {
     let Some(bench) = Bench::new() else { return };
     let mut spec = bench.spec("true");
-    let file = Content::File { bytes: b"#!/bin/sh\n".to_vec(), mode: 0o555 };
+    let file = Content::File { bytes: b"#!/bin/sh\n".to_vec(), mode: 0o555, uid: 0, gid: 0 };
     spec.mounts.push(Mount { target: RelPath::clean("run/deep/file"), content: file, readonly: true });
     let (outcome, _, _) = try_step(&spec);
     let stubs: Vec<_> = outcome.unwrap().stubs.iter().map(ToString::to_string).collect();
@@ -287,7 +288,7 @@ fn mounts_show_their_content_and_leave_nothing() {
         mount("rw", bind("dir"), false),
         mount("one", bind("dir/file"), true),
         mount("tmp", Content::Tmpfs { size_bytes: Some(1 << 20) }, false),
-        mount("script", Content::File { bytes: b"text".to_vec(), mode: 0o500 }, false),
+        mount("script", Content::File { bytes: b"text".to_vec(), mode: 0o500, uid: 0, gid: 0 }, false),
     ];
     assert_eq!(step(&spec), "contentrefused\ncontent1777\ntext500\n");
     assert_eq!(fs_err::read_to_string(bench.at("source/dir/new")).unwrap(), "kept\n");
@@ -444,7 +445,7 @@ fn without_mounts_content_is_placed_and_taken_away() {
         mount("there", bind("source", "dir"), true),
         mount("cache", bind("cache", ""), false),
         mount("scratch", Content::Tmpfs { size_bytes: None }, false),
-        mount("script", Content::File { bytes: b"text".to_vec(), mode: 0o500 }, false),
+        mount("script", Content::File { bytes: b"text".to_vec(), mode: 0o500, uid: 0, gid: 0 }, false),
     ];
     let (outcome, out, err) = try_step(&spec);
     let outcome = outcome.unwrap_or_else(|error| panic!("{}", chain(&error)));

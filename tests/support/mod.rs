@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "not every test binary uses every part")]
 
 pub(crate) mod bases;
+pub(crate) mod build_bench;
 pub(crate) mod fault;
 pub(crate) mod kiln;
 pub(crate) mod listing;

@@ -18,8 +18,8 @@ use kiln::rootfs::{
     Disk, Form, Index, Writer, index, prepare_upper, remove_stubs, remove_tree, scan_plain, scan_upper,
 };
 use kiln::sandbox::{
-    Cancel, Launcher, Network, Overlay, Root, Spec, Upper, child_main, default_hosts, enter_user_namespace,
-    probe, run,
+    Cancel, Launcher, Network, Overlay, Root, Spec, Upper, child_main, enter_user_namespace, hosts, probe,
+    run,
 };
 use kiln::tree::{Change, Tree};
 
@@ -90,12 +90,14 @@ fn run_command() -> Fallible<i32> {
         env: vec!["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()],
         working_dir: RelPath::root(),
         user,
-        hosts: Some(default_hosts(&hostname)),
+        hosts: Some(hosts(&hostname, &[])),
         hostname,
         mounts: Vec::new(),
         network: Network::Host,
         resolv_conf: fs_err::read("/etc/resolv.conf").ok(),
         seccomp: true,
+        insecure: false,
+        ulimits: Vec::new(),
     };
     let mut output = |stream, bytes: &[u8]| {
         // Whoever reads may be gone; the command goes on.

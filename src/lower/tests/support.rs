@@ -131,6 +131,15 @@ fn options(settings: &Value) -> Options {
         .flatten()
         .map(|name| name.as_str().unwrap().to_owned())
         .collect();
+    options.allow_insecure = settings["allow_insecure"].as_bool().unwrap_or(false);
+    options.extra_hosts = map("add_hosts").map(|(name, address)| (name, address.parse().unwrap())).collect();
+    options.shm_size_bytes = settings["shm_size"].as_u64();
+    options.ulimits = settings["ulimits"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|limit| limit.as_str().unwrap().parse().unwrap())
+        .collect();
     if text("network").as_deref() == Some("none") {
         options.network = Network::None;
     }

@@ -14,6 +14,7 @@ use crate::path::RelPath;
 use crate::sandbox::capability;
 use crate::sandbox::identity::{self, Identity};
 use crate::sandbox::isolation::Rung;
+use crate::sandbox::limit;
 use crate::sandbox::seccomp;
 use crate::sandbox::spec::Spec;
 use crate::sandbox::sys;
@@ -47,7 +48,8 @@ impl<'a> Prepared<'a> {
         let program = spec.argv.first().map_or("", String::as_str);
         let candidates = candidates(program, &env).into_iter().map(text).collect::<Result<_, _>>()?;
         let env = env.into_iter().map(text).collect::<Result<_, _>>()?;
-        let filter = (spec.seccomp && spec.rung.has_namespaces()).then(seccomp::default_program);
+        let filtered = spec.seccomp && !spec.insecure && spec.rung.has_namespaces();
+        let filter = filtered.then(seccomp::default_program);
         Ok(Self { spec, root, identity, argv, env, candidates, filter })
     }
 
@@ -103,11 +105,21 @@ impl<'a> Prepared<'a> {
         let Identity { uid, gid, groups, .. } = &self.identity;
         let (uid, gid) = (Uid::from_raw(*uid), Gid::from_raw(*gid));
         let groups: Vec<_> = groups.iter().copied().map(Gid::from_raw).collect();
+        // Now, because raising one takes a right.
+        limit::set(&self.spec.ulimits).map_err(|(doing, errno)| Failure::Setup {
+            doing,
+            errno: Some(errno.raw_os_error()),
+            message: String::new(),
+        })?;
         // A container that was given fewer rights than Docker's may lack the one to give up others.
         let frugal = self.spec.rung == Rung::Chroot && uid.is_root() && gid.is_root();
-        let limited = capability::limit_bounding_set();
-        if !frugal {
-            limited.doing(|| "limit capabilities")?;
+        if self.spec.insecure {
+            capability::keep_over_change_of_user().doing(|| "keep capabilities")?;
+        } else {
+            let limited = capability::limit_bounding_set();
+            if !frugal {
+                limited.doing(|| "limit capabilities")?;
+            }
         }
         // With a single id the kernel allows no call, and there is only one list.
         if self.spec.rung != Rung::SingleId {
@@ -117,11 +129,14 @@ impl<'a> Prepared<'a> {
             }
         }
         rustix::thread::set_thread_res_gid(gid, gid, gid).doing(|| format!("become group {gid}"))?;
-        if uid.is_root() {
-            capability::drop_others().doing(|| "drop capabilities")?;
-        } else {
-            // Leaving uid 0 clears all capabilities.
+        if !uid.is_root() {
+            // Leaving uid 0 clears all capabilities that are not kept.
             rustix::thread::set_thread_res_uid(uid, uid, uid).doing(|| format!("become user {uid}"))?;
+        }
+        if self.spec.insecure {
+            capability::hand_on_all().doing(|| "hand on capabilities")?;
+        } else if uid.is_root() {
+            capability::drop_others().doing(|| "drop capabilities")?;
         }
         if entered.is_err() {
             rustix::process::chdir(directory)

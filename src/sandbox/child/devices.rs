@@ -16,6 +16,19 @@ use crate::sandbox::wire::Failure;
 pub(super) const NODES: [(&str, u32, u32); 6] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
+/// Name, kind, major, minor of the machine's devices that a command with all rights has besides: BuildKit's.
+const MACHINE: [(&str, FileType, u32, u32); 6] = [
+    ("kmsg", FileType::CharacterDevice, 1, 11),
+    ("cuse", FileType::CharacterDevice, 10, 203),
+    ("fuse", FileType::CharacterDevice, 10, 229),
+    ("kvm", FileType::CharacterDevice, 10, 232),
+    ("net/tun", FileType::CharacterDevice, 10, 200),
+    ("loop-control", FileType::CharacterDevice, 10, 237),
+];
+
+/// How many loop devices beyond those in use a command with all rights has.
+const SPARE_LOOPS: u32 = 8;
+
 /// The links that programs expect.
 pub(super) const LINKS: [(&str, &str); 6] = [
     ("fd", "/proc/self/fd"),
@@ -55,6 +68,31 @@ pub(super) fn mount_dev(root: BorrowedFd<'_>, place: &OwnedFd) -> Result<(), Fai
     mount::attach(shm, sub("shm")?).doing(|| "mount /dev/shm")?;
     let queues = mount::new("mqueue", &[], nodev).doing(|| "make /dev/mqueue")?;
     mount::attach(queues, sub("mqueue")?).doing(|| "mount /dev/mqueue")
+}
+
+/// Adds the machine's devices to the `/dev` of a command that has all rights.
+pub(super) fn add_the_machines(root: BorrowedFd<'_>) -> Result<(), Failure> {
+    let dev = resolve::open_with(root, &RelPath::clean("dev"), OFlags::PATH).doing(|| "open /dev")?;
+    let used = std::fs::read_dir("/sys/block").into_iter().flatten().flatten().filter_map(|device| {
+        // A loop device that nothing stands behind has no such directory.
+        device
+            .path()
+            .join("loop")
+            .exists()
+            .then(|| device.file_name().to_str()?.strip_prefix("loop")?.parse().ok())?
+    });
+    let loops = used.max().map_or(0, |last: u32| last + 1) + SPARE_LOOPS;
+    let loops: Vec<String> = (0..loops).map(|number| format!("loop{number}")).collect();
+    let loops = loops.iter().zip(0..).map(|(name, minor)| (name.as_str(), FileType::BlockDevice, 7, minor));
+    rustix::fs::mkdirat(&dev, "net", Mode::from_raw_mode(0o755)).doing(|| "make /dev/net")?;
+    rustix::process::umask(Mode::empty());
+    for (name, kind, major, minor) in MACHINE.into_iter().chain(loops) {
+        let number = rustix::fs::makedev(major, minor);
+        rustix::fs::mknodat(&dev, name, kind, Mode::from_raw_mode(0o666), number)
+            .doing(|| format!("make /dev/{name}"))?;
+    }
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    Ok(())
 }
 
 /// Terminals belong to group 5 where it exists; with a single id it does not.

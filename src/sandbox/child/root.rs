@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags, UnmountFlags};
+use rustix::process::{Gid, Uid};
 
 use super::resolve::{self, Kind};
 use super::{Doing as _, devices, mount, view};
@@ -100,9 +101,12 @@ impl Scratch {
     }
 
     /// Writes a file and returns a detached mount of it.
-    fn file(&self, name: &str, bytes: &[u8], mode: u32) -> io::Result<OwnedFd> {
+    fn file(&self, name: &str, bytes: &[u8], mode: u32, (uid, gid): (u32, u32)) -> io::Result<OwnedFd> {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.0, name, flags, Mode::from_raw_mode(0o600))?;
+        if (uid, gid) != (0, 0) {
+            rustix::fs::fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+        }
         rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
         io::Write::write_all(&mut std::fs::File::from(file), bytes)?;
         let place = rustix::fs::openat(&self.0, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
@@ -139,12 +143,23 @@ impl Builder<'_> {
             .or_else(|error| bind_machine("/proc").map_err(|_| error))
             .doing(|| "mount /proc")?;
         mount::attach(processes, self.place_of("proc")?).doing(|| "mount /proc")?;
-        let system = mount::new("sysfs", &[], plain | MountAttrFlags::MOUNT_ATTR_RDONLY)
+        let insecure = self.spec.insecure;
+        let writable = if insecure { MountAttrFlags::empty() } else { MountAttrFlags::MOUNT_ATTR_RDONLY };
+        let shown =
+            |mount: OwnedFd| if insecure { Ok(mount) } else { mount::read_only(&mount).map(|()| mount) };
+        let system = mount::new("sysfs", &[], plain | writable)
             // Allowed only to the owner of the network namespace; a user namespace shows the machine's.
-            .or_else(|_| bind_machine("/sys").and_then(|mount| mount::read_only(&mount).map(|()| mount)))
+            .or_else(|_| bind_machine("/sys").and_then(shown))
             .doing(|| "mount /sys")?;
         mount::attach(system, self.place_of("sys")?).doing(|| "mount /sys")?;
         devices::mount_dev(self.root.as_fd(), &self.place_of("dev")?)?;
+        if insecure {
+            // A user namespace can neither make the machine's devices nor use them.
+            if !self.spec.rung.in_user_namespace() {
+                devices::add_the_machines(self.root.as_fd())?;
+            }
+            return Ok(());
+        }
         for path in READ_ONLY {
             self.make_read_only(path).doing(|| format!("make /{path} read-only"))?;
         }
@@ -193,7 +208,7 @@ impl Builder<'_> {
             let Some(bytes) = bytes else { continue };
             let place = self.place(&RelPath::clean(path), Kind::File)?;
             let doing = || format!("mount /{path}");
-            let file = self.scratch.file(&path.replace('/', "-"), bytes, 0o644).doing(doing)?;
+            let file = self.scratch.file(&path.replace('/', "-"), bytes, 0o644, (0, 0)).doing(doing)?;
             mount::attach(file, place).doing(doing)?;
         }
         Ok(())
@@ -210,8 +225,9 @@ impl Builder<'_> {
                 let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
                 (mount::new("tmpfs", &options, attributes).doing(doing)?, Kind::Directory)
             }
-            Content::File { bytes, mode } => {
-                (self.scratch.file(&format!("file-{index}"), bytes, *mode).doing(doing)?, Kind::File)
+            Content::File { bytes, mode, uid, gid } => {
+                let file = self.scratch.file(&format!("file-{index}"), bytes, *mode, (*uid, *gid));
+                (file.doing(doing)?, Kind::File)
             }
         };
         if item.readonly {

@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::process::{
-    Pid, Signal, WaitOptions, kill_process, set_child_subreaper, set_parent_process_death_signal, wait,
+    Gid, Pid, Signal, Uid, WaitOptions, kill_process, set_child_subreaper, set_parent_process_death_signal,
+    wait,
 };
 
 use self::place::Places;
@@ -82,7 +83,7 @@ fn fill(places: &mut Places<'_>, root: &OwnedFd, spec: &Spec) -> Result<(), Fail
     let files = [("etc/resolv.conf", &spec.resolv_conf), ("etc/hosts", &spec.hosts)];
     for (path, bytes) in files {
         if let Some(bytes) = bytes {
-            put_file(places, &RelPath::clean(path), bytes, 0o644)?;
+            put_file(places, &RelPath::clean(path), bytes, 0o644, (0, 0))?;
         }
     }
     for item in &spec.mounts {
@@ -94,10 +95,19 @@ fn fill(places: &mut Places<'_>, root: &OwnedFd, spec: &Spec) -> Result<(), Fail
         .doing(|| format!("make the working directory /{working_dir}"))
 }
 
-fn put_file(places: &mut Places<'_>, path: &RelPath, bytes: &[u8], mode: u32) -> Result<(), Failure> {
+fn put_file(
+    places: &mut Places<'_>,
+    path: &RelPath,
+    bytes: &[u8],
+    mode: u32,
+    (uid, gid): (u32, u32),
+) -> Result<(), Failure> {
     let write = |parent: std::os::fd::BorrowedFd<'_>, name: &std::ffi::OsStr| -> io::Result<()> {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
         let file = rustix::fs::openat(parent, name, flags, Mode::RUSR | Mode::WUSR)?;
+        if (uid, gid) != (0, 0) {
+            rustix::fs::fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+        }
         rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
         io::Write::write_all(&mut std::fs::File::from(file), bytes)
     };
@@ -117,7 +127,7 @@ fn put_mount(places: &mut Places<'_>, item: &Mount) -> Result<(), Failure> {
     let doing = || format!("place /{}", item.target);
     match &item.content {
         Content::Tmpfs { .. } => put_directory(places, &item.target),
-        Content::File { bytes, mode } => put_file(places, &item.target, bytes, *mode),
+        Content::File { bytes, mode, uid, gid } => put_file(places, &item.target, bytes, *mode, (*uid, *gid)),
         Content::Bind { root: Root::Directory(directory), source } if !item.readonly => {
             let source = real_path(directory, source).doing(doing)?;
             places.lend(&item.target, source).doing(doing)
