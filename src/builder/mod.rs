@@ -12,6 +12,7 @@ mod bases;
 mod built;
 mod error;
 mod export;
+mod remotes;
 mod request;
 
 use std::path::Path;
@@ -22,6 +23,7 @@ pub use error::Error;
 pub use request::{Destination, Export, ExportKind, NamedContext, NamedContextError, Request};
 
 use self::bases::Finder;
+use self::remotes::Brought;
 use crate::context::{self, IgnoreFile};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::digest::Digest;
@@ -34,6 +36,7 @@ use crate::oci::Platform;
 use crate::pattern::Ignore;
 use crate::reference::Reference;
 use crate::registry::Registry;
+use crate::remote::Remotes;
 use crate::sandbox::Cancel;
 use crate::solve::{self, Contexts, FetchError, Workshop};
 use crate::store::Store;
@@ -150,6 +153,7 @@ pub fn build(
     request: &Request,
     store: &Store,
     registry: &Registry,
+    remotes: &Remotes,
     listener: &dyn Listener,
     cancel: &Cancel,
 ) -> Result<Built, Error> {
@@ -164,10 +168,12 @@ pub fn build(
     let fetch = |reference: &Reference, blobs: &[Blob], progress: &(dyn Fn(u64, u64) + Sync)| {
         registry.fetch(reference, blobs, progress).map_err(FetchError::from)
     };
+    let remotes = Brought(remotes);
     let workshop = Workshop {
         store,
         contexts: &contexts,
         fetch: &fetch,
+        remotes: &remotes,
         isolation: &request.isolation,
         jobs: request.jobs,
         now: request.epoch.map_or(request.now, |epoch| epoch.min(request.now)),

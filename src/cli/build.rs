@@ -173,10 +173,11 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Outcome {
     }
     let store = environment.store()?;
     let registry = environment.registry(&store)?;
+    let remotes = environment.remotes(&store, false);
     let style = if args.quiet { Style::Quiet } else { args.progress };
     let listener = progress::listener(style, request.dockerfile.clone());
     let cancel = interrupt::cancel_on_signal()?;
-    let result = builder::build(&request, &store, &registry, &*listener, &cancel);
+    let result = builder::build(&request, &store, &registry, &remotes, &*listener, &cancel);
     drop(listener);
     let built = result.map_err(|error| explain(&request.dockerfile, error))?;
     report_result(args, &request, &built)

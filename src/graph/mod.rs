@@ -5,8 +5,11 @@
 //! are folded into the [`Output`]'s config. [`plan`] prints a graph.
 
 pub mod plan;
+mod remote;
 
 use std::sync::Arc;
+
+pub use self::remote::{GitSource, HttpSource, Remote};
 
 use crate::diagnostic::Span;
 use crate::image::Image;
@@ -276,6 +279,13 @@ pub enum Source {
         /// As written, expanded.
         path: String,
     },
+    /// Files of another machine.
+    Remote {
+        /// Which.
+        remote: Remote,
+        /// Whether a download that is an archive is taken apart.
+        extract: bool,
+    },
     /// A here-document.
     Inline {
         /// The file's name.
@@ -290,7 +300,7 @@ impl Source {
     pub const fn input(&self) -> Option<&Input> {
         match self {
             Self::Path { input, .. } => Some(input),
-            Self::Inline { .. } => None,
+            Self::Remote { .. } | Self::Inline { .. } => None,
         }
     }
 }

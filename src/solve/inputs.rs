@@ -95,13 +95,22 @@ pub(super) fn choose_of_step(
     excludes: &[String],
     workshop: &Workshop<'_>,
 ) -> Result<Chosen, Cause> {
-    let tree = match snapshot {
-        Some(snapshot) => snapshot.tree(workshop)?.clone(),
-        None => Tree::empty(),
-    };
-    let selection = select(&tree, path, SelectOptions { parents, excludes })?;
-    let digest = digest(&tree, &selection);
-    Ok(Chosen { selection, tree, digest, bytes: None })
+    match snapshot {
+        Some(snapshot) => choose_in(snapshot.tree(workshop)?, path, parents, excludes),
+        None => choose_in(&Tree::empty(), path, parents, excludes),
+    }
+}
+
+/// Selects what a source names in a tree that has all digests.
+pub(super) fn choose_in(
+    tree: &Tree,
+    path: &str,
+    parents: bool,
+    excludes: &[String],
+) -> Result<Chosen, Cause> {
+    let selection = select(tree, path, SelectOptions { parents, excludes })?;
+    let digest = digest(tree, &selection);
+    Ok(Chosen { selection, tree: tree.clone(), digest, bytes: None })
 }
 
 /// Turns the path of a mount into a pattern that matches nothing else.
