@@ -10,6 +10,8 @@
 
 mod bases;
 mod built;
+mod contexts;
+mod epoch;
 mod error;
 mod export;
 mod remotes;
@@ -19,6 +21,8 @@ use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 
 pub use built::Built;
+pub use contexts::{AddressOptions, ForeignContext, Stream, context_address, open_context, read_stream};
+pub use epoch::{EpochError, resolve_epoch};
 pub use error::Error;
 pub use request::{Destination, Export, ExportKind, NamedContext, NamedContextError, Request};
 
@@ -101,7 +105,7 @@ impl Request {
         options.build_args.clone_from(&self.build_args);
         options.target_platform.clone_from(&self.platform);
         let kind = |context: &NamedContext| match context {
-            NamedContext::Directory(_) => lower::NamedContext::Directory,
+            NamedContext::Directory(_) | NamedContext::Remote(_) => lower::NamedContext::Directory,
             NamedContext::Scratch => lower::NamedContext::Scratch,
             NamedContext::Image(_) | NamedContext::OciLayout { .. } | NamedContext::Archive(_) => {
                 lower::NamedContext::Image
@@ -121,12 +125,19 @@ impl Request {
     /// Returns the directories that steps may read, with what is left out of each.
     fn contexts(&self, store: &Store) -> Result<Contexts, Error> {
         let mut contexts = Contexts::default();
-        contexts.add(None, context_of(&self.context, self.ignore.clone(), store)?);
+        match &self.foreign_context {
+            Some(context) => contexts.add_files(None, context.files.clone()),
+            None => contexts.add(None, context_of(&self.context, self.ignore.clone(), store)?),
+        }
         for (name, context) in &self.named_contexts {
-            if let NamedContext::Directory(path) = context {
-                let path = fs_err::canonicalize(path)?;
-                let ignore = context::find_ignore_file(None, &path)?;
-                contexts.add(Some(name.clone()), context_of(&path, ignore, store)?);
+            match context {
+                NamedContext::Directory(path) => {
+                    let path = fs_err::canonicalize(path)?;
+                    let ignore = context::find_ignore_file(None, &path)?;
+                    contexts.add(Some(name.clone()), context_of(&path, ignore, store)?);
+                }
+                NamedContext::Remote(remote) => contexts.add_remote(Some(name.clone()), remote.clone()),
+                _ => {}
             }
         }
         Ok(contexts)

@@ -65,9 +65,10 @@ fn define(
         Op::Base(_) | Op::Mkdir(_) => Vec::new(),
         Op::Copy(copy) => {
             let choose = |source: &Source| match source {
-                Source::Path { input: Input::Context(name), path } => {
-                    workshop.contexts.choose(name.as_deref(), path, copy.parents, &copy.excludes).map(Some)
-                }
+                Source::Path { input: Input::Context(name), path } => workshop
+                    .contexts
+                    .choose(name.as_deref(), path, copy.parents, &copy.excludes, workshop)
+                    .map(Some),
                 Source::Path { input: Input::Step(_) | Input::Empty, .. }
                 | Source::Remote { .. }
                 | Source::Inline { .. } => Ok(None),
@@ -76,9 +77,10 @@ fn define(
         }
         Op::Run(run) => {
             let choose = |(input, source): (&Input, &RelPath)| match input {
-                Input::Context(name) => {
-                    workshop.contexts.choose(name.as_deref(), &literal(source), false, &[]).map(Some)
-                }
+                Input::Context(name) => workshop
+                    .contexts
+                    .choose(name.as_deref(), &literal(source), false, &[], workshop)
+                    .map(Some),
                 Input::Step(_) | Input::Empty => Ok(None),
             };
             run.mounts

@@ -37,6 +37,7 @@ use crate::store::Store;
 use crate::time::Timestamp;
 
 pub use error::{Cause, Error};
+pub use extract::unpack_archive;
 pub use files::{Files, fetch_layers, files, write_files};
 pub use inputs::{Context, Contexts};
 pub use remote::{Progress, Remotes};

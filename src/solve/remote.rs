@@ -72,14 +72,18 @@ fn identify(remote: &Remote, workshop: &Workshop<'_>) -> Result<Digest, Cause> {
     with_progress(remote, "checking", workshop, |progress| workshop.remotes.identify(remote, progress))
 }
 
+/// Brings the files of a remote source or context.
+pub(super) fn open(remote: &Remote, workshop: &Workshop<'_>) -> Result<Arc<Files>, Cause> {
+    with_progress(remote, "fetching", workshop, |progress| workshop.remotes.open(remote, progress))
+}
+
 /// Brings the files of a remote source, and selects all of them.
 pub(super) fn choose(
     remote: &Remote,
     excludes: &[String],
     workshop: &Workshop<'_>,
 ) -> Result<(Chosen, Arc<Files>), Cause> {
-    let files =
-        with_progress(remote, "fetching", workshop, |progress| workshop.remotes.open(remote, progress))?;
+    let files = open(remote, workshop)?;
     let path = match remote {
         Remote::Http(source) => literal(&crate::path::RelPath::clean(&source.name)),
         Remote::Git(_) => "/".to_owned(),
