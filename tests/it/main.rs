@@ -8,5 +8,6 @@ mod support;
 mod archive;
 mod pull;
 mod pull_faults;
+mod remote;
 mod rootfs;
 mod sandbox;

@@ -8,6 +8,7 @@ pub(crate) mod bases;
 pub(crate) mod fault;
 pub(crate) mod registry;
 pub(crate) mod validate;
+pub(crate) mod web;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
