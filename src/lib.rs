@@ -62,6 +62,7 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr))]
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests have surroundings of their own"))]
 
+pub mod address;
 pub mod archive;
 pub mod assemble;
 pub mod builder;
@@ -82,6 +83,7 @@ pub mod pattern;
 pub mod place;
 pub mod reference;
 pub mod registry;
+pub mod remote;
 pub mod rootfs;
 pub mod sandbox;
 pub mod secret;

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+use super::EpochError;
 use crate::diagnostic::{Diagnostic, Span};
-use crate::{archive, assemble, context, layer, pattern, registry, solve, store};
+use crate::{archive, assemble, context, layer, pattern, registry, remote, solve, store};
 
 /// Why a build failed.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +71,18 @@ pub enum Error {
         /// How many it holds.
         count: usize,
     },
+    /// A file of another machine cannot be had.
+    #[error(transparent)]
+    Remote(Box<remote::Error>),
+    /// There is no Dockerfile in a context that is no directory of this machine.
+    #[error("there is no `{path}` in the build context")]
+    NoDockerfile {
+        /// Its path.
+        path: String,
+    },
+    /// `SOURCE_DATE_EPOCH` names no time.
+    #[error(transparent)]
+    Epoch(#[from] EpochError),
     /// A directory for the result is not empty.
     #[error("{} is not empty", .0.display())]
     NotEmpty(PathBuf),
@@ -86,7 +99,7 @@ macro_rules! boxed_from {
     )+};
 }
 
-boxed_from!(Step(solve::Error), Result(solve::Cause), Registry(registry::Error));
+boxed_from!(Step(solve::Error), Result(solve::Cause), Registry(registry::Error), Remote(remote::Error));
 
 impl Error {
     /// Returns the instruction that failed, if it was one.

@@ -10,8 +10,11 @@
 
 mod bases;
 mod built;
+mod contexts;
+mod epoch;
 mod error;
 mod export;
+mod remotes;
 mod request;
 mod squash;
 
@@ -19,10 +22,13 @@ use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 
 pub use built::Built;
+pub use contexts::{AddressOptions, ForeignContext, Stream, context_address, open_context, read_stream};
+pub use epoch::{EpochError, resolve_epoch};
 pub use error::Error;
 pub use request::{Annotations, Destination, Export, ExportKind, NamedContext, NamedContextError, Request};
 
 use self::bases::Finder;
+use self::remotes::Brought;
 use crate::context::{self, IgnoreFile};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::digest::Digest;
@@ -35,6 +41,7 @@ use crate::oci::Platform;
 use crate::pattern::Ignore;
 use crate::reference::Reference;
 use crate::registry::Registry;
+use crate::remote::Remotes;
 use crate::sandbox::Cancel;
 use crate::solve::{self, Contexts, FetchError, Workshop};
 use crate::store::Store;
@@ -99,7 +106,7 @@ impl Request {
         options.build_args.clone_from(&self.build_args);
         options.target_platform.clone_from(&self.platform);
         let kind = |context: &NamedContext| match context {
-            NamedContext::Directory(_) => lower::NamedContext::Directory,
+            NamedContext::Directory(_) | NamedContext::Remote(_) => lower::NamedContext::Directory,
             NamedContext::Scratch => lower::NamedContext::Scratch,
             NamedContext::Image(_) | NamedContext::OciLayout { .. } | NamedContext::Archive(_) => {
                 lower::NamedContext::Image
@@ -123,12 +130,19 @@ impl Request {
     /// Returns the directories that steps may read, with what is left out of each.
     fn contexts(&self, store: &Store) -> Result<Contexts, Error> {
         let mut contexts = Contexts::default();
-        contexts.add(None, context_of(&self.context, self.ignore.clone(), store)?);
+        match &self.foreign_context {
+            Some(context) => contexts.add_files(None, context.files.clone()),
+            None => contexts.add(None, context_of(&self.context, self.ignore.clone(), store)?),
+        }
         for (name, context) in &self.named_contexts {
-            if let NamedContext::Directory(path) = context {
-                let path = fs_err::canonicalize(path)?;
-                let ignore = context::find_ignore_file(None, &path)?;
-                contexts.add(Some(name.clone()), context_of(&path, ignore, store)?);
+            match context {
+                NamedContext::Directory(path) => {
+                    let path = fs_err::canonicalize(path)?;
+                    let ignore = context::find_ignore_file(None, &path)?;
+                    contexts.add(Some(name.clone()), context_of(&path, ignore, store)?);
+                }
+                NamedContext::Remote(remote) => contexts.add_remote(Some(name.clone()), remote.clone()),
+                _ => {}
             }
         }
         Ok(contexts)
@@ -155,6 +169,7 @@ pub fn build(
     request: &Request,
     store: &Store,
     registry: &Registry,
+    remotes: &Remotes,
     listener: &dyn Listener,
     cancel: &Cancel,
 ) -> Result<Built, Error> {
@@ -169,12 +184,14 @@ pub fn build(
     let fetch = |reference: &Reference, blobs: &[Blob], progress: &(dyn Fn(u64, u64) + Sync)| {
         registry.fetch(reference, blobs, progress).map_err(FetchError::from)
     };
+    let remotes = Brought(remotes);
     let workshop = Workshop {
         store,
         contexts: &contexts,
         fetch: &fetch,
         secrets: &request.secrets,
         agents: &request.ssh_agents,
+        remotes: &remotes,
         isolation: &request.isolation,
         jobs: request.jobs,
         now: request.epoch.map_or(request.now, |epoch| epoch.min(request.now)),

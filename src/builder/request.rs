@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::{AddressOptions, ForeignContext, context_address};
 use crate::context::IgnoreFile;
 use crate::diagnostic::Source;
-use crate::graph::Network;
+use crate::graph::{Network, Remote};
 use crate::layer::Compression;
 use crate::oci::Platform;
 use crate::reference::Reference;
@@ -25,6 +26,8 @@ pub struct Request {
     pub syntax: Option<String>,
     /// The directory of the main build context, absolute.
     pub context: PathBuf,
+    /// The main build context where it is no directory of this machine; `context` is then what the user calls it.
+    pub foreign_context: Option<ForeignContext>,
     /// The ignore file that holds for the main context.
     pub ignore: Option<IgnoreFile>,
     /// The contexts of `--build-context`, by lower-case name.
@@ -89,6 +92,8 @@ pub struct Annotations {
 pub enum NamedContext {
     /// A directory of files.
     Directory(PathBuf),
+    /// Files of another machine.
+    Remote(Remote),
     /// An image of the store or a registry.
     Image(Reference),
     /// No image at all: `docker-image://scratch`.
@@ -110,9 +115,13 @@ pub enum NamedContextError {
     /// `docker-image://` with a bad name.
     #[error(transparent)]
     Reference(#[from] crate::reference::ParseError),
+    /// The address of a repository that is wrong.
+    #[error(transparent)]
+    Git(#[from] crate::address::GitError),
     /// Another scheme.
     #[error(
-        "`{0}` is not supported: use a directory, docker-image://, oci-layout://, oci-archive:// or docker-archive://"
+        "`{0}` is not supported: use a directory, docker-image://, oci-layout://, a git repository, https://, \
+         oci-archive:// or docker-archive://"
     )]
     Scheme(String),
 }
@@ -121,6 +130,9 @@ impl FromStr for NamedContext {
     type Err = NamedContextError;
 
     fn from_str(text: &str) -> Result<Self, NamedContextError> {
+        if let Some(remote) = context_address(text, AddressOptions::default()) {
+            return Ok(Self::Remote(remote?));
+        }
         let Some((scheme, rest)) = text.split_once("://") else {
             // The one-colon forms of buildx: `docker-image:` has none, but `target:stage` exists.
             return match text.split_once(':') {
@@ -221,7 +233,7 @@ mod tests {
         ] {
             assert_eq!(text.parse(), Ok(expected), "{text}");
         }
-        for wrong in ["https://example.com/x.git", "docker-image://X", "target:build"] {
+        for wrong in ["ftp://example.com/x.git", "https://h/x.git?y=z", "docker-image://X", "target:build"] {
             assert!(wrong.parse::<NamedContext>().is_err(), "{wrong}");
         }
     }

@@ -1,17 +1,19 @@
 //! `kiln build`.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::Write as _;
+use std::path::PathBuf;
 
-use kiln::builder::{self, Annotations, Built, Destination, Export, ExportKind, NamedContext, Request};
-use kiln::context;
+use kiln::builder::{
+    self, AddressOptions, Annotations, Built, Destination, Export, ExportKind, NamedContext, Request,
+};
 use kiln::diagnostic::Source;
 use kiln::oci::Platform;
 use kiln::reference::Reference;
 use kiln::time::Timestamp;
 
 use super::Outcome;
+use super::context;
 use super::environment::Environment;
 use super::image_options::ImageArgs;
 use super::interrupt;
@@ -53,10 +55,12 @@ pub(crate) struct Args {
 /// What says what is to be built: shared by `build` and `plan`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SourceArgs {
-    /// The build context: a directory.
+    /// The build context: a directory, `-` (an archive or a Dockerfile on standard input), a git repository
+    /// (`https://host/name.git#ref:directory`, `git@host:name`), or the address of an archive or a Dockerfile.
     #[arg(value_name = "CONTEXT")]
     context: PathBuf,
-    /// The Dockerfile; `-` is standard input. The default is `Dockerfile` in the context.
+    /// The Dockerfile; `-` is standard input. The default is `Dockerfile` in the context. In an archive or a
+    /// repository the path is the context's.
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// The stage to build; the default is the last one.
@@ -65,8 +69,8 @@ pub(crate) struct SourceArgs {
     /// Sets an ARG; without a value it is taken from the environment.
     #[arg(long, value_name = "NAME[=VALUE]")]
     build_arg: Vec<String>,
-    /// Names another context: a directory, docker-image://NAME, oci-layout://DIR[:TAG], oci-archive://FILE or
-    /// docker-archive://FILE.
+    /// Names another context: a directory, docker-image://NAME, oci-layout://DIR[:TAG], a git repository, an
+    /// https:// address, oci-archive://FILE or docker-archive://FILE.
     #[arg(long, value_name = "NAME=VALUE")]
     build_context: Vec<String>,
     /// Adds a label to the image.
@@ -91,28 +95,15 @@ pub(crate) struct SourceArgs {
 impl SourceArgs {
     /// Reads the Dockerfile and makes of the arguments what is meant by them.
     pub(crate) fn request(&self, environment: &Environment) -> Result<Request, Failure> {
-        if self.context.as_os_str() == "-" || self.context.to_string_lossy().contains("://") {
-            return Err(Failure::usage(format!(
-                "the context `{}` is not a directory: contexts from standard input and URLs are not supported yet",
-                self.context.display()
-            )));
-        }
-        if !self.context.is_dir() {
-            return Err(Failure::plain(format!(
-                "the context `{}` is not a directory",
-                self.context.display()
-            )));
-        }
-        let (dockerfile, path) = self.read_dockerfile()?;
-        let ignore =
-            context::find_ignore_file(path.as_deref(), &self.context).map_err(Failure::from_error)?;
-        let epoch = source_date_epoch(&self.build_arg)?;
         let steps = self.steps.options()?;
-        Ok(Request {
+        let named = self.named();
+        let found = named.find(environment)?;
+        let mut request = Request {
             syntax: syntax_override(&self.build_arg),
-            dockerfile,
-            context: fs_err::canonicalize(&self.context).map_err(Failure::from_error)?,
-            ignore,
+            dockerfile: found.dockerfile,
+            context: found.context,
+            foreign_context: found.foreign,
+            ignore: found.ignore,
             named_contexts: self.named_contexts()?,
             target: self.target.clone(),
             build_args: self.build_args(),
@@ -130,34 +121,52 @@ impl SourceArgs {
             ssh_agents: steps.ssh_agents,
             jobs: std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
             now: environment.now,
-            epoch,
+            epoch: None,
             pull: self.pull,
             squash: false,
             annotations: Annotations::default(),
             tags: Vec::new(),
             exports: Vec::new(),
-        })
+        };
+        self.set_epoch(&mut request, environment)?;
+        Ok(request)
     }
 
-    /// Returns the Dockerfile and where it lies; standard input lies nowhere.
-    fn read_dockerfile(&self) -> Result<(Source, Option<PathBuf>), Failure> {
-        let bytes_to_source = |name: String, bytes: Vec<u8>| match String::from_utf8(bytes) {
-            Ok(text) => Ok(Source::new(name, text)),
-            Err(error) => {
-                let at = error.utf8_error().valid_up_to();
-                let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
-                Err(Failure::plain(format!("{name}:{line}: the Dockerfile is not UTF-8 text")))
+    fn named(&self) -> context::Named<'_> {
+        let set = |name: &str| self.build_args().get(name).cloned().filter(|value| !value.is_empty());
+        let options = AddressOptions {
+            commit_times: source_date_epoch(&self.build_arg).is_some(),
+            keep_git_dir: set("BUILDKIT_CONTEXT_KEEP_GIT_DIR")
+                .is_some_and(|value| matches!(&*value, "1" | "t" | "T" | "true" | "TRUE" | "True")),
+        };
+        context::Named { context: &self.context, file: self.file.as_deref(), options }
+    }
+
+    /// Tells whether the user named an address for which ssh needs the agent and the keys.
+    pub(crate) fn needs_ssh(&self, request: &Request) -> bool {
+        let main = self.named().address().ok().flatten();
+        let named = request.named_contexts.values().filter_map(|context| match context {
+            NamedContext::Remote(remote) => Some(remote),
+            _ => None,
+        });
+        main.iter().chain(named).any(context::is_ssh)
+    }
+
+    /// Finds the time that `SOURCE_DATE_EPOCH` stands for; the argument then says it in seconds.
+    fn set_epoch(&self, request: &mut Request, environment: &Environment) -> Result<(), Failure> {
+        let Some(value) = source_date_epoch(&self.build_arg) else { return Ok(()) };
+        request.epoch = match value.parse() {
+            Ok(seconds) => Some(Timestamp(seconds)),
+            Err(_) => {
+                let store = environment.store()?;
+                let remotes = environment.remotes(&store, self.needs_ssh(request));
+                builder::resolve_epoch(&value, request, &remotes, &store).map_err(Failure::from_error)?
             }
         };
-        if self.file.as_deref() == Some(Path::new("-")) {
-            let mut bytes = Vec::new();
-            std::io::stdin().lock().read_to_end(&mut bytes).map_err(Failure::from_error)?;
-            return Ok((bytes_to_source("-".to_owned(), bytes)?, None));
+        if let Some(argument) = request.build_args.get_mut("SOURCE_DATE_EPOCH") {
+            *argument = request.epoch.map(|epoch| epoch.0.to_string()).unwrap_or_default();
         }
-        let named = self.file.clone().unwrap_or_else(|| self.context.join("Dockerfile"));
-        let path = context::find_dockerfile(&named);
-        let bytes = fs_err::read(&path).map_err(Failure::from_error)?;
-        Ok((bytes_to_source(path.display().to_string(), bytes)?, Some(path)))
+        Ok(())
     }
 
     fn build_args(&self) -> BTreeMap<String, String> {
@@ -194,10 +203,11 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Outcome {
     }
     let store = environment.store()?;
     let registry = environment.registry(&store)?;
+    let remotes = environment.remotes(&store, args.source.needs_ssh(&request));
     let style = if args.quiet { Style::Quiet } else { args.progress };
     let listener = progress::listener(style, request.dockerfile.clone());
     let cancel = interrupt::cancel_on_signal()?;
-    let result = builder::build(&request, &store, &registry, &*listener, &cancel);
+    let result = builder::build(&request, &store, &registry, &remotes, &*listener, &cancel);
     drop(listener);
     let built = result.map_err(|error| explain(&request.dockerfile, error))?;
     report_result(args, &request, &built)
@@ -257,17 +267,10 @@ fn syntax_override(build_args: &[String]) -> Option<String> {
     given.or_else(|| std::env::var("BUILDKIT_SYNTAX").ok()).filter(|syntax| !syntax.is_empty())
 }
 
-/// `SOURCE_DATE_EPOCH` as a build argument or in the environment: seconds. `context` asks for the time of the
-/// context's commit, which a directory does not have; BuildKit then builds without an epoch.
-fn source_date_epoch(build_args: &[String]) -> Result<Option<Timestamp>, Failure> {
+/// `SOURCE_DATE_EPOCH` as a build argument or in the environment.
+fn source_date_epoch(build_args: &[String]) -> Option<String> {
     let given = build_args.iter().find_map(|arg| arg.strip_prefix("SOURCE_DATE_EPOCH=")).map(str::to_owned);
-    match given.or_else(|| std::env::var("SOURCE_DATE_EPOCH").ok()).as_deref() {
-        None | Some("" | "context") => Ok(None),
-        Some(text) => match text.parse() {
-            Ok(seconds) => Ok(Some(Timestamp(seconds))),
-            Err(_) => Err(Failure::usage(format!("SOURCE_DATE_EPOCH=`{text}` is not a number of seconds"))),
-        },
-    }
+    given.or_else(|| std::env::var("SOURCE_DATE_EPOCH").ok()).filter(|value| !value.is_empty())
 }
 
 fn split_pair(text: &str) -> (String, String) {

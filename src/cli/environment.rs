@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use kiln::registry::{self, Credentials, Hosts, Places, Registry};
+use kiln::remote::{self, Remotes};
 use kiln::sandbox::{self, Isolation, Rung};
 use kiln::store::Store;
 use kiln::time::Timestamp;
@@ -42,6 +43,29 @@ impl Environment {
         Registry::new(config).map_err(Failure::from_error)
     }
 }
+
+impl Environment {
+    /// Sets up the client for downloads and repositories. `ssh_identities` lets ssh use the user's agent and keys.
+    pub(crate) fn remotes(&self, store: &Store, ssh_identities: bool) -> Remotes {
+        let handed_down = |name: &str| std::env::var_os(name).map(|value| (name.into(), value));
+        let environment = HANDED_TO_GIT.iter().filter_map(|name| handed_down(name)).collect();
+        Remotes::new(remote::Config { store: store.clone(), environment, ssh_identities })
+    }
+}
+
+/// What the git program gets of the environment: where programs are, proxies, and the keys of the user.
+const HANDED_TO_GIT: [&str; 10] = [
+    "PATH",
+    "SSH_AUTH_SOCK",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "all_proxy",
+];
 
 /// Finds the surroundings; for a normal user the process goes on inside a user namespace.
 pub(crate) fn enter(global: &Global) -> Result<Environment, Failure> {

@@ -4,6 +4,7 @@
 //! standard output, everything else to standard error.
 
 mod build;
+mod context;
 mod environment;
 mod image;
 mod image_options;

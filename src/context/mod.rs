@@ -17,6 +17,7 @@
 
 mod content;
 mod directory;
+mod files;
 mod listing;
 mod lookup;
 mod stat_cache;
@@ -29,6 +30,7 @@ use std::io;
 use std::path::PathBuf;
 
 pub use directory::Directory;
+pub use files::Files;
 pub use lookup::{IgnoreFile, find_dockerfile, find_ignore_file};
 
 use crate::path::RelPath;

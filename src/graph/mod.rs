@@ -5,9 +5,12 @@
 //! are folded into the [`Output`]'s config. [`plan`] prints a graph.
 
 pub mod plan;
+mod remote;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+
+pub use self::remote::{GitSource, HttpSource, Remote};
 
 use crate::diagnostic::Span;
 use crate::image::Image;
@@ -335,6 +338,13 @@ pub enum Source {
         /// As written, expanded.
         path: String,
     },
+    /// Files of another machine.
+    Remote {
+        /// Which.
+        remote: Remote,
+        /// Whether a download that is an archive is taken apart.
+        extract: bool,
+    },
     /// A here-document.
     Inline {
         /// The file's name.
@@ -349,7 +359,7 @@ impl Source {
     pub const fn input(&self) -> Option<&Input> {
         match self {
             Self::Path { input, .. } => Some(input),
-            Self::Inline { .. } => None,
+            Self::Remote { .. } | Self::Inline { .. } => None,
         }
     }
 }

@@ -7,8 +7,8 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    Copy, Graph, Input, Mkdir, Mount, MountKind, Network, Op, Output, Run, Security, Sharing, Source, Step,
-    StepId,
+    Copy, Graph, HttpSource, Input, Mkdir, Mount, MountKind, Network, Op, Output, Remote, Run, Security,
+    Sharing, Source, Step, StepId,
 };
 
 /// The version of the JSON form; it grows when a field changes its meaning or goes away.
@@ -196,6 +196,7 @@ fn describe_copy(copy: &Copy) -> Fields {
             Source::Path { input, path } => {
                 vec![field("from", describe_input(input)), field("path", Shown::Text(path.clone()))]
             }
+            Source::Remote { remote, extract } => describe_remote(remote, *extract),
             Source::Inline { name, content } => vec![
                 field("name", Shown::Text(name.clone())),
                 field("content", Shown::Text(String::from_utf8_lossy(content).into_owned())),
@@ -213,6 +214,25 @@ fn describe_copy(copy: &Copy) -> Fields {
         field("link", Shown::Flag(*link)),
         field("extract", Shown::Flag(*extract)),
     ]
+}
+
+fn describe_remote(remote: &Remote, extract: bool) -> Fields {
+    match remote {
+        Remote::Http(HttpSource { url: _, name, checksum }) => vec![
+            field("url", Shown::Text(remote.shown())),
+            field("name", Shown::Text(name.clone())),
+            field("checksum", checksum.map_or(Shown::Nothing, |checksum| Shown::Text(checksum.to_string()))),
+            field("extract", Shown::Flag(extract)),
+        ],
+        Remote::Git(source) => vec![
+            field("git", Shown::Text(source.shown())),
+            field("checksum", some_text(source.checksum.as_deref().unwrap_or_default())),
+            field("keep_git_dir", Shown::Flag(source.keep_git_dir)),
+            field("submodules", Shown::Flag(source.submodules)),
+            field("commit_times", Shown::Flag(source.commit_times)),
+            field("by_commit", Shown::Flag(source.by_commit)),
+        ],
+    }
 }
 
 fn describe_mkdir(mkdir: &Mkdir) -> Fields {

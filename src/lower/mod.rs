@@ -13,13 +13,14 @@
 //! stages     names, bases, --from, triggers            -> which stages are needed, from what
 //! fold       one stage, instruction by instruction     -> steps, config, history
 //!   run, mount, transfer, expose, signal, metadata       one kind of instruction each
+//!   remote                                               sources of ADD on other machines
 //!   variables, words, place                              environments, expansion, paths
 //!   history, label                                       texts for the image and for the user
 //! checks     what values show                          -> BuildKit's warnings
 //! ```
 //!
 //! What no operation of the graph can say yet is refused by name, with its line: secret and ssh mounts,
-//! `--security=insecure`, devices, ADD from a URL or a repository, commands of another platform.
+//! `--security=insecure`, devices, commands of another platform.
 //!
 //! It opens no file and asks no registry; what a base image is, the caller finds out.
 
@@ -34,6 +35,7 @@ mod metadata;
 mod mount;
 mod options;
 mod place;
+mod remote;
 mod run;
 mod signal;
 mod stages;

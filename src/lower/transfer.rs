@@ -6,7 +6,7 @@ use crate::graph::{Copy, Input, Op, Source};
 use crate::mode::Chmod;
 
 use super::fold::Fold;
-use super::{label, place, words};
+use super::{label, place, remote, words};
 
 impl Fold<'_, '_> {
     pub(super) fn transfer(&mut self, instruction: &str, transfer: &Transfer) -> Result<(), Diagnostic> {
@@ -16,11 +16,11 @@ impl Fold<'_, '_> {
         let checksum =
             self.optional_word(transfer.checksum.as_ref())?.filter(|checksum| !checksum.is_empty());
         let chmod = self.chmod(transfer.chmod.as_ref(), chmod_text.as_deref())?;
-        let paths = self.paths(is_add, transfer)?;
+        let paths = self.paths(transfer)?;
         let destination = self.word(&transfer.destination)?;
-        if let (Some(_), Some(word)) = (&checksum, &transfer.checksum) {
-            return Err(Diagnostic::error(word.span, "checksum requires HTTP(S) or Git sources"));
-        }
+        let checksum = checksum.as_deref().zip(transfer.checksum.as_ref().map(|word| word.span));
+        let named = remote::Named { paths: &paths, is_add, checksum, transfer };
+        let mut remotes = named.remotes()?;
         let input = match (&transfer.from, self.now.sources.first().copied()) {
             (Some(from), Some(source)) => self.input(source, "copy from", from.span)?,
             _ => Input::Context(None),
@@ -36,9 +36,9 @@ impl Fold<'_, '_> {
             }
         }
         let mut sources = Vec::with_capacity(transfer.sources.len());
-        for path in paths {
+        for (index, (path, _)) in paths.into_iter().enumerate() {
             line += &format!(" {path}");
-            sources.push(Source::Path { input: input.clone(), path });
+            sources.push(remotes.remove(&index).unwrap_or(Source::Path { input: input.clone(), path }));
         }
         for heredoc in heredocs(transfer) {
             line += &format!(" <<{}", heredoc.name);
@@ -69,7 +69,7 @@ impl Fold<'_, '_> {
         Chmod::parse(text).map(Some).map_err(|error| Diagnostic::error(word.span, error.to_string()))
     }
 
-    fn paths(&mut self, is_add: bool, transfer: &Transfer) -> Result<Vec<String>, Diagnostic> {
+    fn paths(&mut self, transfer: &Transfer) -> Result<Vec<(String, Span)>, Diagnostic> {
         let mut paths = Vec::with_capacity(transfer.sources.len());
         for source in &transfer.sources {
             let TransferSource::Path(word) = source else { continue };
@@ -77,8 +77,7 @@ impl Fold<'_, '_> {
             if path.is_empty() && !word.raw.is_empty() {
                 self.explain_last(word.span, "an empty source is the whole context");
             }
-            refuse_remote(is_add, &path, word.span)?;
-            paths.push(path);
+            paths.push((path, word.span));
         }
         Ok(paths)
     }
@@ -98,59 +97,4 @@ fn heredocs(transfer: &Transfer) -> impl Iterator<Item = &Heredoc> {
         TransferSource::Heredoc(heredoc) => Some(heredoc),
         TransferSource::Path(_) => None,
     })
-}
-
-/// COPY takes no URL and no repository (statement 110); ADD of them is not supported yet.
-fn refuse_remote(is_add: bool, path: &str, span: Span) -> Result<(), Diagnostic> {
-    let git = is_git(path);
-    let url = path.starts_with("http://") || path.starts_with("https://");
-    let message = match (is_add, git, url) {
-        (_, false, false) => return Ok(()),
-        (false, true, _) => "source can't be a git ref for COPY",
-        (false, false, true) => "source can't be a URL for COPY",
-        (true, true, _) => "ADD of a git repository is not supported yet",
-        (true, false, true) => "ADD of a URL is not supported yet",
-    };
-    let help = if is_add { "fetch it in a RUN, or into the build context" } else { "use ADD" };
-    Err(Diagnostic::error(span, message).with_help(help))
-}
-
-/// Tells whether BuildKit takes `source` for a git repository: `git://` and `ssh://`, `user@host:path`, and
-/// web addresses whose path ends in `.git`.
-fn is_git(source: &str) -> bool {
-    if let Some((scheme, rest)) = source.split_once("://") {
-        let path = rest.split(['#', '?']).next().unwrap_or(rest);
-        return match scheme {
-            "git" | "ssh" => true,
-            "http" | "https" => path.ends_with(".git") && path.contains('/'),
-            _ => false,
-        };
-    }
-    let Some((host, path)) = source.split_once(':') else { return false };
-    let Some((user, host)) = host.split_once('@') else { return false };
-    let is_name = |text: &str| {
-        !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-    };
-    is_name(user) && is_name(host) && !path.is_empty()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn statement_144_git_sources() {
-        for source in [
-            "https://github.com/o/r.git",
-            "https://github.com/o/r.git#v1:sub",
-            "git@github.com:o/r.git",
-            "git://h/r",
-            "ssh://git@h/r",
-        ] {
-            assert!(is_git(source), "{source}");
-        }
-        for source in ["https://h/x.tar", "github.com/o/r", "r.git", "./git@h:x", "a:b", "C:/x"] {
-            assert!(!is_git(source), "{source}");
-        }
-    }
 }

@@ -8,7 +8,7 @@ use super::inputs::choose_of_step;
 use super::key::Definition;
 use super::schedule::Inputs;
 use super::snapshot::Snapshot;
-use super::{Workshop, bytes};
+use super::{Workshop, bytes, remote};
 use crate::diagnostic::{Diagnostic, Severity, Span};
 use crate::event::Event;
 use crate::graph::{Copy, Input, Mkdir, Source};
@@ -43,6 +43,10 @@ pub(super) fn copy(
     for (index, source) in copy.sources.iter().enumerate() {
         chosen.push(match source {
             Source::Inline { .. } => None,
+            Source::Remote { remote, .. } => {
+                let (chosen, files) = remote::choose(remote, &copy.excludes, workshop)?;
+                Some((Arc::new(chosen), files.bytes()))
+            }
             Source::Path { input, path } => Some(match (&definition.chosen[index], input) {
                 (Some(chosen), _) => {
                     (chosen.clone(), chosen.bytes.clone().expect("files of a context lie in it"))
@@ -72,20 +76,30 @@ pub(super) fn copy(
         now: workshop.now,
     };
     let mut parts = Vec::new();
-    for chosen in &chosen {
+    for (source, chosen) in copy.sources.iter().zip(&chosen) {
+        let extract = match source {
+            Source::Remote { extract, .. } => *extract,
+            Source::Path { .. } | Source::Inline { .. } => copy.extract,
+        };
         parts.push(match chosen {
-            Some((chosen, bytes)) if copy.extract => extract::split(chosen, bytes, workshop)?,
+            Some((chosen, bytes)) if extract => extract::split(chosen, bytes, workshop)?,
             Some((chosen, _)) => vec![Part::Plain(chosen.selection.clone())],
             None => Vec::new(),
         });
     }
+    let written = |source: &Source| match source {
+        Source::Path { path, .. } => path.clone(),
+        Source::Remote { remote, .. } => remote.shown(),
+        Source::Inline { name, .. } => name.clone(),
+    };
+    let written: Vec<String> = copy.sources.iter().map(written).collect();
     let mut sources = Vec::new();
-    for ((source, chosen), parts) in copy.sources.iter().zip(&chosen).zip(&parts) {
+    for (((source, written), chosen), parts) in copy.sources.iter().zip(&written).zip(&chosen).zip(&parts) {
         match (source, chosen) {
-            (Source::Path { path, .. }, Some((chosen, bytes))) => {
+            (Source::Path { .. } | Source::Remote { .. }, Some((chosen, bytes))) => {
                 sources.extend(parts.iter().map(|part| match part {
                     Part::Plain(selection) => place::Source::Selected {
-                        pattern: path,
+                        pattern: written,
                         tree: &chosen.tree,
                         selection,
                         bytes: bytes.clone(),
@@ -98,7 +112,7 @@ pub(super) fn copy(
             (Source::Inline { name, content }, _) => {
                 sources.push(place::Source::Inline { name, content: content.clone() });
             }
-            (Source::Path { .. }, None) => unreachable!("every path was chosen"),
+            (Source::Path { .. } | Source::Remote { .. }, None) => unreachable!("every path was chosen"),
         }
     }
     let placed = place::place(&view, &sources, &options)?;

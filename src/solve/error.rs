@@ -78,6 +78,15 @@ pub enum Cause {
         #[source]
         source: FetchError,
     },
+    /// A file of another machine cannot be had.
+    #[error("cannot get {address}")]
+    Remote {
+        /// Where it lies.
+        address: String,
+        /// Why.
+        #[source]
+        source: FetchError,
+    },
     /// A base's blob is neither in the store nor anywhere else.
     #[error("the blob {0} is not in the store")]
     MissingBlob(crate::digest::Digest),

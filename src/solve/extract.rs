@@ -7,11 +7,12 @@ use super::Workshop;
 use super::bytes::Picker;
 use super::error::Cause;
 use super::inputs::Chosen;
+use crate::context::Files;
 use crate::layer;
 use crate::path::RelPath;
 use crate::place::{Match, Member, Selection};
-use crate::store::Scratch;
-use crate::tree::{Bytes, Change, Entry, Kind};
+use crate::store::{Scratch, Store};
+use crate::tree::{Bytes, Change, Entry, Kind, Tree};
 
 /// One source of an ADD, by what becomes of it.
 pub(super) enum Part {
@@ -57,4 +58,16 @@ fn take_apart(archive: fs_err::File, workshop: &Workshop<'_>) -> Result<Part, Ca
     let members = changes.list.into_iter().filter_map(member).collect();
     let bytes = Bytes::Directory(Arc::new(scratch.path().to_owned()));
     Ok(Part::Archive { members, bytes, scratch })
+}
+
+/// Takes an archive that is a build context apart: what is in it keeps its owners and modes.
+///
+/// # Errors
+/// If it cannot be read, or the store not written.
+pub fn unpack_archive(stream: impl io::Read, store: &Store) -> Result<Files, Cause> {
+    let scratch = store.scratch()?;
+    let path = scratch.path().to_owned();
+    let mut sink = Picker { wanted: None, destination: path.clone() };
+    let changes = layer::archive(stream, &mut sink)?;
+    Ok(Files::new(Tree::empty().apply(&changes), path, scratch))
 }

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use super::error::Cause;
-use super::{Snapshot, Workshop};
+use super::{Snapshot, Workshop, remote};
 use crate::cache::KeyBuilder;
-use crate::context::Directory;
+use crate::context::{Directory, Files};
 use crate::digest::Digest;
+use crate::graph::Remote;
 use crate::path::RelPath;
 use crate::pattern::Ignore;
 use crate::place::{self, Match, SelectOptions, Selection, select};
@@ -29,7 +30,18 @@ pub struct Context {
 
 /// The build contexts of a build, each listed when the first step reads it.
 #[derive(Debug, Default)]
-pub struct Contexts(BTreeMap<Option<String>, (Context, OnceLock<Directory>)>);
+pub struct Contexts(BTreeMap<Option<String>, Place>);
+
+/// Where the files of a context are.
+#[derive(Debug)]
+enum Place {
+    /// In a directory of this machine.
+    Directory(Context, OnceLock<Directory>),
+    /// In the store, all of them.
+    Files(Arc<Files>),
+    /// On another machine.
+    Remote(Remote),
+}
 
 /// What one source selects.
 pub(super) struct Chosen {
@@ -46,18 +58,17 @@ pub(super) struct Chosen {
 impl Contexts {
     /// Adds a context: the main one under `None`.
     pub fn add(&mut self, name: Option<String>, context: Context) {
-        self.0.insert(name, (context, OnceLock::new()));
+        self.0.insert(name, Place::Directory(context, OnceLock::new()));
     }
 
-    fn open(&self, name: Option<&str>) -> Result<(&Context, &Directory), Cause> {
-        let (context, opened) =
-            self.0.get(&name.map(str::to_owned)).expect("lowering names only contexts of the request");
-        if let Some(directory) = opened.get() {
-            return Ok((context, directory));
-        }
-        let directory =
-            Directory::open(&context.path, Some(context.ignore.clone()), Some(context.stat_cache.clone()))?;
-        Ok((context, opened.get_or_init(|| directory)))
+    /// Adds a context whose files are all in the store.
+    pub fn add_files(&mut self, name: Option<String>, files: Arc<Files>) {
+        self.0.insert(name, Place::Files(files));
+    }
+
+    /// Adds a context of another machine, brought when the first step reads it.
+    pub fn add_remote(&mut self, name: Option<String>, remote: Remote) {
+        self.0.insert(name, Place::Remote(remote));
     }
 
     /// Selects what a source names in a context, and reads the digests of it.
@@ -67,8 +78,19 @@ impl Contexts {
         path: &str,
         parents: bool,
         excludes: &[String],
+        workshop: &Workshop<'_>,
     ) -> Result<Arc<Chosen>, Cause> {
-        let (context, directory) = self.open(name)?;
+        let place =
+            self.0.get(&name.map(str::to_owned)).expect("lowering names only contexts of the request");
+        let of_files = |files: &Files| {
+            let chosen = choose_in(&files.tree, path, parents, excludes)?;
+            Ok(Arc::new(Chosen { bytes: Some(files.bytes()), ..chosen }))
+        };
+        let (context, directory) = match place {
+            Place::Directory(context, opened) => (context, context.open(opened)?),
+            Place::Files(files) => return of_files(files),
+            Place::Remote(remote) => return of_files(&*remote::open(remote, workshop)?),
+        };
         let selection = select(directory, path, SelectOptions { parents, excludes })
             .map_err(|error| explain(context, directory, path, error))?;
         let paths: Vec<RelPath> = selection.paths().collect();
@@ -79,11 +101,24 @@ impl Contexts {
 
     /// Keeps what was learned of the files for the next build. A stat cache that cannot be written is none.
     pub fn remember(&self) {
-        for (_, opened) in self.0.values() {
-            if let Some(directory) = opened.get() {
+        for place in self.0.values() {
+            if let Place::Directory(_, opened) = place
+                && let Some(directory) = opened.get()
+            {
                 let _ = directory.remember();
             }
         }
+    }
+}
+
+impl Context {
+    fn open<'d>(&self, opened: &'d OnceLock<Directory>) -> Result<&'d Directory, Cause> {
+        if let Some(directory) = opened.get() {
+            return Ok(directory);
+        }
+        let directory =
+            Directory::open(&self.path, Some(self.ignore.clone()), Some(self.stat_cache.clone()))?;
+        Ok(opened.get_or_init(|| directory))
     }
 }
 
@@ -95,13 +130,22 @@ pub(super) fn choose_of_step(
     excludes: &[String],
     workshop: &Workshop<'_>,
 ) -> Result<Chosen, Cause> {
-    let tree = match snapshot {
-        Some(snapshot) => snapshot.tree(workshop)?.clone(),
-        None => Tree::empty(),
-    };
-    let selection = select(&tree, path, SelectOptions { parents, excludes })?;
-    let digest = digest(&tree, &selection);
-    Ok(Chosen { selection, tree, digest, bytes: None })
+    match snapshot {
+        Some(snapshot) => choose_in(snapshot.tree(workshop)?, path, parents, excludes),
+        None => choose_in(&Tree::empty(), path, parents, excludes),
+    }
+}
+
+/// Selects what a source names in a tree that has all digests.
+pub(super) fn choose_in(
+    tree: &Tree,
+    path: &str,
+    parents: bool,
+    excludes: &[String],
+) -> Result<Chosen, Cause> {
+    let selection = select(tree, path, SelectOptions { parents, excludes })?;
+    let digest = digest(tree, &selection);
+    Ok(Chosen { selection, tree: tree.clone(), digest, bytes: None })
 }
 
 /// Turns the path of a mount into a pattern that matches nothing else.

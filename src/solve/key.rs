@@ -8,6 +8,8 @@
 //! | a base | its chain id | (its content) |
 //! | files of a context | their content | their content |
 //! | files of a step | the step's definition key | the content of what is selected |
+//! | a download | its name and content | its name and content |
+//! | a repository | the commit and what of it is taken | the content of its files |
 //!
 //! Content is names, kinds, modes, owners, link targets, extended attributes and bytes; never mtimes.
 //! Left out on purpose: proxy variables (they change how a command reaches the network, not what it makes), the
@@ -21,10 +23,11 @@ use std::sync::Arc;
 use super::Workshop;
 use super::error::{Cause, Error};
 use super::inputs::{Chosen, choose_of_step, literal};
+use super::remote::{self, Identities};
 use super::schedule::Inputs;
 use crate::cache::{Key, KeyBuilder, NamedInput};
 use crate::digest::{ChainId, Digest};
-use crate::graph::{Copy, Graph, Input, Mkdir, MountKind, Network, Op, Run, Security, Source, Step};
+use crate::graph::{Copy, Graph, Input, Mkdir, MountKind, Network, Op, Remote, Run, Security, Source, Step};
 use crate::path::RelPath;
 
 /// What is known of a step before anything is done.
@@ -42,9 +45,10 @@ pub(super) struct Definition {
 
 /// Makes the definition keys of all steps; reads the context files that steps select.
 pub(super) fn definitions(graph: &Graph, workshop: &Workshop<'_>) -> Result<Vec<Definition>, Error> {
+    let identities = Identities::find(graph, workshop)?;
     let mut definitions: Vec<Definition> = Vec::with_capacity(graph.steps().len());
     for step in graph.steps() {
-        let definition = define(step, &definitions, workshop).map_err(|cause| Error {
+        let definition = define(step, &definitions, &identities, workshop).map_err(|cause| Error {
             name: step.name.clone(),
             span: step.span,
             cause: Box::new(cause),
@@ -54,23 +58,32 @@ pub(super) fn definitions(graph: &Graph, workshop: &Workshop<'_>) -> Result<Vec<
     Ok(definitions)
 }
 
-fn define(step: &Step, earlier: &[Definition], workshop: &Workshop<'_>) -> Result<Definition, Cause> {
+fn define(
+    step: &Step,
+    earlier: &[Definition],
+    identities: &Identities<'_>,
+    workshop: &Workshop<'_>,
+) -> Result<Definition, Cause> {
     let chosen = match &step.op {
         Op::Base(_) | Op::Mkdir(_) => Vec::new(),
         Op::Copy(copy) => {
             let choose = |source: &Source| match source {
-                Source::Path { input: Input::Context(name), path } => {
-                    workshop.contexts.choose(name.as_deref(), path, copy.parents, &copy.excludes).map(Some)
-                }
-                Source::Path { input: Input::Step(_) | Input::Empty, .. } | Source::Inline { .. } => Ok(None),
+                Source::Path { input: Input::Context(name), path } => workshop
+                    .contexts
+                    .choose(name.as_deref(), path, copy.parents, &copy.excludes, workshop)
+                    .map(Some),
+                Source::Path { input: Input::Step(_) | Input::Empty, .. }
+                | Source::Remote { .. }
+                | Source::Inline { .. } => Ok(None),
             };
             copy.sources.iter().map(choose).collect::<Result<_, _>>()?
         }
         Op::Run(run) => {
             let choose = |(input, source): (&Input, &RelPath)| match input {
-                Input::Context(name) => {
-                    workshop.contexts.choose(name.as_deref(), &literal(source), false, &[]).map(Some)
-                }
+                Input::Context(name) => workshop
+                    .contexts
+                    .choose(name.as_deref(), &literal(source), false, &[], workshop)
+                    .map(Some),
                 Input::Step(_) | Input::Empty => Ok(None),
             };
             run.mounts
@@ -83,9 +96,10 @@ fn define(step: &Step, earlier: &[Definition], workshop: &Workshop<'_>) -> Resul
         Input::Step(id) => earlier[id.index()].key.0,
         Input::Context(_) | Input::Empty => Digest::of(b"empty"),
     };
-    let content = |index: usize, input: &Input| match &chosen[index] {
-        Some(chosen) => chosen.digest,
-        None => of_step(input),
+    let content = |index: usize, from: From<'_>| match (&chosen[index], from) {
+        (Some(chosen), _) => chosen.digest,
+        (None, From::Input(input)) => of_step(input),
+        (None, From::Remote(remote)) => identities.of(remote),
     };
     let parent = step.op.parent().map(|id| earlier[id.index()].key.0);
     let (key, inputs) = build(step, parent, &content);
@@ -106,28 +120,31 @@ pub(super) fn result(
         Some(_) | None => None,
     };
     let mut contents = Vec::new();
-    let sources: Vec<Option<(&Input, String)>> = match &step.op {
+    let sources: Vec<Option<(From<'_>, String)>> = match &step.op {
         Op::Base(_) | Op::Mkdir(_) => Vec::new(),
         Op::Copy(copy) => copy.sources.iter().map(path_of_source).collect(),
         Op::Run(run) => run
             .mounts
             .iter()
-            .map(|mount| mount_source(&mount.kind).map(|(input, path)| (input, literal(path))))
+            .map(|mount| mount_source(&mount.kind).map(|(input, path)| (From::Input(input), literal(path))))
             .collect(),
     };
     for (index, source) in sources.into_iter().enumerate() {
         contents.push(match (&definition.chosen[index], source, &step.op) {
             (Some(chosen), _, _) => chosen.digest,
-            (None, Some((Input::Step(id), path)), Op::Copy(copy)) => {
+            (None, Some((From::Remote(remote), _)), Op::Copy(copy)) => {
+                remote::choose(remote, &copy.excludes, workshop)?.0.digest
+            }
+            (None, Some((From::Input(Input::Step(id)), path)), Op::Copy(copy)) => {
                 choose_of_step(inputs.source(*id), &path, copy.parents, &copy.excludes, workshop)?.digest
             }
-            (None, Some((Input::Step(id), path)), _) => {
+            (None, Some((From::Input(Input::Step(id)), path)), _) => {
                 choose_of_step(inputs.source(*id), &path, false, &[], workshop)?.digest
             }
             (None, _, _) => Digest::of(b"empty"),
         });
     }
-    let content = |index: usize, _: &Input| contents[index];
+    let content = |index: usize, _: From<'_>| contents[index];
     let (Key(digest), _) = build(step, parent, &content);
     // The same fields with another meaning: the two kinds of key must never meet.
     let mut builder = KeyBuilder::new("result");
@@ -135,9 +152,17 @@ pub(super) fn result(
     Ok(builder.finish().0)
 }
 
-fn path_of_source(source: &Source) -> Option<(&Input, String)> {
+/// Where a source's files come from.
+#[derive(Clone, Copy)]
+enum From<'a> {
+    Input(&'a Input),
+    Remote(&'a Remote),
+}
+
+fn path_of_source(source: &Source) -> Option<(From<'_>, String)> {
     match source {
-        Source::Path { input, path } => Some((input, path.clone())),
+        Source::Path { input, path } => Some((From::Input(input), path.clone())),
+        Source::Remote { remote, .. } => Some((From::Remote(remote), String::new())),
         Source::Inline { .. } => None,
     }
 }
@@ -158,7 +183,7 @@ pub(super) fn mount_source(kind: &MountKind) -> Option<(&Input, &RelPath)> {
 fn build(
     step: &Step,
     parent: Option<Digest>,
-    content: &dyn Fn(usize, &Input) -> Digest,
+    content: &dyn Fn(usize, From<'_>) -> Digest,
 ) -> (Key, Vec<NamedInput>) {
     let kind = match &step.op {
         Op::Base(_) => "base",
@@ -184,7 +209,7 @@ fn build(
     builder.finish()
 }
 
-fn run_inputs(builder: &mut KeyBuilder, run: &Run, content: &dyn Fn(usize, &Input) -> Digest) {
+fn run_inputs(builder: &mut KeyBuilder, run: &Run, content: &dyn Fn(usize, From<'_>) -> Digest) {
     let Run {
         parent: _,
         argv,
@@ -230,13 +255,13 @@ fn run_inputs(builder: &mut KeyBuilder, run: &Run, content: &dyn Fn(usize, &Inpu
             MountKind::Bind { input, source, readonly } => {
                 builder.input(
                     &*name,
-                    (0_u64, (content(index, input), (Digest::of(source.as_bytes()), *readonly))),
+                    (0_u64, (content(index, From::Input(input)), (Digest::of(source.as_bytes()), *readonly))),
                 );
             }
             MountKind::Cache { id, sharing: _, initial, mode, uid, gid, readonly } => {
                 let initial = initial
                     .as_ref()
-                    .map(|(input, path)| (content(index, input), Digest::of(path.as_bytes())));
+                    .map(|(input, path)| (content(index, From::Input(input)), Digest::of(path.as_bytes())));
                 let owner = (u64::from(*mode), (u64::from(*uid), u64::from(*gid)));
                 builder.input(&*name, (1_u64, (id.as_str(), (initial, (owner, *readonly)))));
             }
@@ -258,7 +283,7 @@ fn run_inputs(builder: &mut KeyBuilder, run: &Run, content: &dyn Fn(usize, &Inpu
     }
 }
 
-fn copy_inputs(builder: &mut KeyBuilder, copy: &Copy, content: &dyn Fn(usize, &Input) -> Digest) {
+fn copy_inputs(builder: &mut KeyBuilder, copy: &Copy, content: &dyn Fn(usize, From<'_>) -> Digest) {
     let Copy { parent: _, sources, destination, owner, chmod, excludes, parents, link, extract } = copy;
     builder.input("the destination", destination);
     builder.input("--chown", owner);
@@ -269,7 +294,12 @@ fn copy_inputs(builder: &mut KeyBuilder, copy: &Copy, content: &dyn Fn(usize, &I
         match source {
             Source::Path { input, path } => {
                 // The text of the path decides names only where it is a pattern; those are in the content.
-                builder.input(format!("the files of {path}"), (0_u64, content(index, input)));
+                builder.input(format!("the files of {path}"), (0_u64, content(index, From::Input(input))));
+            }
+            Source::Remote { remote, extract } => {
+                // The address is not what a file is: only what is there now, and how it is taken.
+                let content = content(index, From::Remote(remote));
+                builder.input(format!("the files of {}", remote.shown()), (2_u64, (content, *extract)));
             }
             Source::Inline { name, content } => {
                 builder.input(

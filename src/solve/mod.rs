@@ -5,7 +5,8 @@
 //! touches nothing of the stages behind them. Demanded steps run as soon as their inputs are there, up to
 //! `jobs` at a time; the layers of the images are packed as soon as their step is done, while later steps run.
 //!
-//! The room has never heard of Dockerfiles or of registries: it gets a [`Graph`] and one injected `fetch`.
+//! The room has never heard of Dockerfiles or of registries: it gets a [`Graph`], an injected
+//! `fetch` for the layers of bases, and [`Remotes`] for the files of other machines.
 
 mod bytes;
 mod copy;
@@ -18,6 +19,7 @@ mod key;
 mod output;
 mod pack;
 mod read_ahead;
+mod remote;
 mod run;
 mod schedule;
 mod snapshot;
@@ -42,8 +44,10 @@ use crate::store::Store;
 use crate::time::Timestamp;
 
 pub use error::{Cause, Error};
+pub use extract::unpack_archive;
 pub use files::{Files, fetch_layers, files, write_files};
 pub use inputs::{Context, Contexts};
+pub use remote::{Progress, Remotes};
 pub use snapshot::Snapshot;
 pub use squash::squash;
 pub use unpack::States;
@@ -67,6 +71,8 @@ pub struct Workshop<'a> {
     pub secrets: &'a Secrets,
     /// The sockets of ssh agents, by id.
     pub agents: &'a BTreeMap<String, PathBuf>,
+    /// Brings files of other machines.
+    pub remotes: &'a dyn Remotes,
     /// How commands are isolated.
     pub isolation: &'a Isolation,
     /// How many steps are done at the same time.

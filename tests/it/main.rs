@@ -17,6 +17,7 @@ mod output;
 mod progress;
 mod pull;
 mod pull_faults;
+mod remote;
 mod reproducibility;
 mod rootfs;
 mod run_mounts;

@@ -11,6 +11,7 @@ pub(crate) mod kiln;
 pub(crate) mod listing;
 pub(crate) mod registry;
 pub(crate) mod validate;
+pub(crate) mod web;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,123 @@
+//! A web server on loopback whose answers a test decides: conditions, ranges, redirects, broken connections.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+/// A request as the server saw it.
+#[derive(Debug, Clone)]
+pub(crate) struct WebRequest {
+    /// The path with the query.
+    pub(crate) path: String,
+    /// The headers, names in lower case.
+    pub(crate) headers: BTreeMap<String, String>,
+}
+
+/// What is answered.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Answer {
+    /// The status.
+    pub(crate) status: u16,
+    /// The headers beside `Content-Length`.
+    pub(crate) headers: Vec<(&'static str, String)>,
+    /// The body.
+    pub(crate) body: Vec<u8>,
+    /// Only this many bytes of the body are sent before the connection ends.
+    pub(crate) cut: Option<usize>,
+}
+
+impl Answer {
+    /// Answers with a file.
+    pub(crate) fn file(body: impl Into<Vec<u8>>) -> Self {
+        Self { status: 200, body: body.into(), ..Self::default() }
+    }
+
+    /// Answers without a body.
+    pub(crate) fn status(status: u16) -> Self {
+        Self { status, ..Self::default() }
+    }
+
+    /// Adds a header.
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// Breaks the connection off.
+    pub(crate) fn cut(mut self, bytes: usize) -> Self {
+        self.cut = Some(bytes);
+        self
+    }
+}
+
+type Decide = dyn Fn(&WebRequest, usize) -> Answer + Send + Sync;
+
+/// A running server; its threads end with the test process.
+pub(crate) struct WebServer {
+    port: u16,
+    requests: Arc<Mutex<Vec<WebRequest>>>,
+}
+
+impl WebServer {
+    /// Starts a server. `decide` is given a request and how many of its path came before.
+    pub(crate) fn start(decide: impl Fn(&WebRequest, usize) -> Answer + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
+        let port = listener.local_addr().expect("a bound address").port();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let (log, decide): (_, Arc<Decide>) = (Arc::clone(&requests), Arc::new(decide));
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let (log, decide) = (Arc::clone(&log), Arc::clone(&decide));
+                // A connection that breaks is the purpose, not a failure.
+                std::thread::spawn(move || serve(client, &log, &*decide));
+            }
+        });
+        Self { port, requests }
+    }
+
+    /// Returns the address of `path` on this server.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// Returns the requests so far.
+    pub(crate) fn requests(&self) -> Vec<WebRequest> {
+        self.requests.lock().expect("no server thread panics").clone()
+    }
+}
+
+/// Serves one request and closes.
+fn serve(mut client: TcpStream, log: &Mutex<Vec<WebRequest>>, decide: &Decide) -> std::io::Result<()> {
+    let mut reader = BufReader::new(client.try_clone()?);
+    let mut first = String::new();
+    reader.read_line(&mut first)?;
+    let path = first.split_whitespace().nth(1).unwrap_or_default().to_owned();
+    let mut headers = BTreeMap::new();
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 || line.trim().is_empty() {
+            break;
+        }
+        if let Some((name, value)) = line.split_once(':') {
+            headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
+        }
+    }
+    let request = WebRequest { path, headers };
+    let earlier = {
+        let mut log = log.lock().expect("no server thread panics");
+        let earlier = log.iter().filter(|other| other.path == request.path).count();
+        log.push(request.clone());
+        earlier
+    };
+    let answer = decide(&request, earlier);
+    write!(client, "HTTP/1.1 {} Answer\r\nConnection: close\r\n", answer.status)?;
+    for (name, value) in &answer.headers {
+        write!(client, "{name}: {value}\r\n")?;
+    }
+    if answer.status != 304 {
+        write!(client, "Content-Length: {}\r\n", answer.body.len())?;
+    }
+    client.write_all(b"\r\n")?;
+    client.write_all(&answer.body[..answer.cut.unwrap_or(answer.body.len())])
+}
