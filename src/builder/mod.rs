@@ -12,6 +12,7 @@ mod bases;
 mod built;
 mod error;
 mod export;
+mod image;
 mod request;
 mod squash;
 
