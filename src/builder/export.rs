@@ -1,6 +1,5 @@
 //! The image goes where it was asked for.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::os::fd::AsFd;
@@ -8,17 +7,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::built::{Built, BuiltImage};
+use super::image::MadeImage;
 use super::{Annotations, Destination, Error, Export, ExportKind, Request, squash};
 use crate::archive;
-use crate::assemble::{self, Assembled, Flavor, NewEntry, Parts};
-use crate::cache::KeyBuilder;
-use crate::graph::{Graph, Output};
+use crate::assemble::{Assembled, Flavor};
+use crate::graph::Graph;
 use crate::image::Blob;
 use crate::layer::{self, Compression, PackOptions};
-use crate::oci::HISTORY_COMMENT;
 use crate::reference::Reference;
 use crate::solve::{self, Snapshot, Solution, Workshop};
-use crate::time::Timestamp;
 
 /// Assembles the image and writes it to every place that the request names.
 pub(super) fn export(
@@ -42,8 +39,7 @@ pub(super) fn export(
                 built.image =
                     Some(BuiltImage { manifest: image.manifest.clone(), config: image.config.clone() });
                 let names: Vec<Reference> = request.tags.iter().chain(&export.names).cloned().collect();
-                let annotations = &request.annotations.descriptor;
-                write_image(export, &image, made.root.as_ref(), &names, annotations, workshop)?;
+                write_image(export, &image, made.root.as_ref(), &names, &request.annotations, workshop)?;
             } else {
                 write_files(export, root.as_ref(), workshop)?;
             }
@@ -89,81 +85,12 @@ impl Request {
     }
 }
 
-/// An image before its documents are written.
-pub(super) struct MadeImage<'a> {
-    pub(super) output: &'a Output,
-    /// Its layers, all packed.
-    pub(super) root: Option<Arc<Snapshot>>,
-    /// Said in the history of the one layer that all new ones were merged into.
-    pub(super) merge: Option<String>,
-}
-
-impl MadeImage<'_> {
-    /// Writes config and manifest. Their times are those of the first build that made the same image, so that an
-    /// unchanged rebuild has the same digest.
-    pub(super) fn assemble(
-        &self,
-        solution: &Solution,
-        workshop: &Workshop<'_>,
-        flavor: Flavor,
-        annotations: &Annotations,
-    ) -> Result<Assembled, Error> {
-        let Self { output, root, merge } = self;
-        let layers = solve::layers(root.as_ref());
-        let mut key = KeyBuilder::new("image");
-        key.input("config", serde_json::to_string(&output.config).expect("a config is plain data"));
-        for entry in &output.history {
-            key.input("history", (&entry.created_by, (&entry.author, entry.step.is_some())));
-        }
-        for layer in &layers {
-            key.input("layer", layer.diff_id.0);
-        }
-        if let Some(comment) = merge {
-            key.input("merge", comment);
-        }
-        let key = key.finish().0;
-        let recorded = workshop.store.record(&key.0)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        let created: Timestamp = match recorded {
-            Some(created) => created,
-            None => {
-                let bytes = serde_json::to_vec(&workshop.now).expect("a time is plain data");
-                workshop.store.put_record(&key.0, &bytes)?;
-                workshop.now
-            }
-        };
-        let instructions = output.history.iter().map(|entry| NewEntry {
-            created_by: entry.created_by.clone(),
-            author: entry.author.clone(),
-            created: Some(entry.step.map_or(created, |step| solution.created(step))),
-            has_layer: entry.step.is_some() && merge.is_none(),
-            comment: HISTORY_COMMENT.to_owned(),
-        });
-        let merged = merge.iter().map(|comment| NewEntry {
-            created_by: String::new(),
-            author: String::new(),
-            created: Some(created),
-            has_layer: true,
-            comment: comment.clone(),
-        });
-        let parts = Parts {
-            config: output.config.clone(),
-            layers,
-            history: instructions.chain(merged).collect(),
-            created: Some(created),
-            epoch: workshop.epoch,
-            annotations: annotations.manifest.clone(),
-            flavor,
-        };
-        Ok(assemble::image(workshop.store, parts)?)
-    }
-}
-
 fn write_image(
     export: &Export,
     image: &Assembled,
     root: Option<&Arc<Snapshot>>,
     names: &[Reference],
-    annotations: &BTreeMap<String, String>,
+    annotations: &Annotations,
     workshop: &Workshop<'_>,
 ) -> Result<(), Error> {
     let store = workshop.store;
@@ -184,12 +111,14 @@ fn write_image(
             Ok(())
         }
         (ExportKind::OciDirectory, Some(Destination::Path(path))) => {
-            Ok(archive::oci_directory(store, manifest, names, annotations, path)?)
+            Ok(archive::oci_directory(store, manifest, names, &annotations.descriptor, path)?)
         }
         (ExportKind::Docker, Some(to)) => {
             to_file(to, |out| Ok(archive::docker(store, manifest, names, out)?))
         }
-        (_, Some(to)) => to_file(to, |out| Ok(archive::oci(store, manifest, names, annotations, out)?)),
+        (_, Some(to)) => {
+            to_file(to, |out| Ok(archive::oci(store, manifest, names, &annotations.descriptor, out)?))
+        }
         (_, None) => unreachable!("every form but the store's has a destination"),
     })
 }

@@ -14,6 +14,7 @@ mod contexts;
 mod epoch;
 mod error;
 mod export;
+mod image;
 mod remotes;
 mod request;
 mod squash;

@@ -3,7 +3,7 @@
 //! Config and history say what they said; as with docker the new entries have no layer then, and one more entry names
 //! the images that were merged.
 
-use super::export::MadeImage;
+use super::image::MadeImage;
 use super::{Annotations, Error};
 use crate::assemble::Flavor;
 use crate::graph::{Graph, Op, StepId};

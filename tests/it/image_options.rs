@@ -72,6 +72,26 @@ fn new_layers_are_squashed_and_the_base_is_kept() {
     assert!(new.iter().all(|entry| entry["empty_layer"] == true), "{history:?}");
     assert!(new[0]["created_by"].as_str().unwrap().contains("echo one"));
     assert_eq!(build("again", &["--squash"]).descriptor, squashed.descriptor, "a rebuild is the same image");
+
+    let elsewhere = build("elsewhere", &["--squash", "--isolation=chroot", "--no-cache"]);
+    let layer = elsewhere.layers()[1]["digest"].as_str().unwrap().replace(':', "/");
+    let listed = support::run("tar", ["tzf", bench.at("elsewhere/blobs").join(layer).to_str().unwrap()]);
+    assert_eq!(listed.lines().filter(|line| names.contains(line)).count(), names.len(), "{listed}");
+}
+
+#[test]
+fn without_a_base_everything_is_squashed() {
+    let Some(bench) = Bench::new() else { return };
+    let lines = ["FROM scratch", "COPY Dockerfile /a", "COPY Dockerfile /b"];
+    bench.build(&lines, &["--output=type=oci,dest=image,tar=false", "--squash"]).says(&[]);
+    let image = Layout::read(&bench.at("image"));
+    assert_eq!(image.layers().len(), 1);
+    let history = image.config["history"].as_array().unwrap();
+    assert_eq!(history.len(), 3);
+    assert!(history[2]["comment"].as_str().unwrap().starts_with("create new from sha256:"), "{history:?}");
+    // Nothing new: nothing to merge.
+    bench.build(&["LABEL l=m"], &["--output=type=oci,dest=same,tar=false", "--squash"]).says(&[]);
+    assert_eq!(Layout::read(&bench.at("same")).layers().len(), 1);
 }
 
 #[test]

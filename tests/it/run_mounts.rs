@@ -211,6 +211,21 @@ fn all_rights_are_given_only_where_allowed() {
 }
 
 #[test]
+fn mounts_of_a_command_with_all_rights_end_with_it() {
+    let Some(bench) = Bench::new() else { return };
+    let mount =
+        "RUN --security=insecure mkdir /m && mount -t tmpfs none /m && echo lost >/m/file && echo mounted";
+    let see = "RUN test -d /m && ! test -e /m/file && echo empty";
+    for isolation in ["--isolation=root", "--isolation=chroot"] {
+        bench
+            .build(&[mount, see], &["--allow=security.insecure", isolation, "--no-cache"])
+            .says(&["mounted", "empty"]);
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        assert!(!mounts.contains(bench.at("").to_str().unwrap()), "{isolation}: {mounts}");
+    }
+}
+
+#[test]
 fn hosts_memory_limits_and_network() {
     let Some(bench) = Bench::new() else { return };
     let steps = ["RUN cat /etc/hosts; df -k /dev/shm; ulimit -n; ulimit -Hn; ls /sys/class/net"];

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::support::Case;
-use crate::graph::{Graph, Op, Output, Run};
+use crate::graph::{Graph, MountKind, Op, Output, Run, SecretEnv};
 
 fn build(text: &str, settings: &Value) -> Graph {
     let case = Case::new(text, settings);
@@ -251,6 +251,57 @@ fn statement_160_the_root_is_no_mount_point() {
         messages("FROM x\nRUN --mount=type=cache,target=/a/.. b\n", &Value::Null),
         ["invalid mount target \"/\""]
     );
+}
+
+/// Returns the targets of the last RUN's mounts with their kinds.
+fn mounts(text: &str) -> Vec<(String, MountKind)> {
+    let graph = build(text, &Value::Null);
+    last_run(&graph).mounts.iter().map(|mount| (mount.target.to_string(), mount.kind.clone())).collect()
+}
+
+#[test]
+fn statement_166_where_a_secret_is_seen() {
+    let secret =
+        |id: &str, required| MountKind::Secret { id: id.into(), required, mode: 0o400, uid: 0, gid: 0 };
+    for (options, target, kind) in [
+        ("id=a", "run/secrets/a", secret("a", false)),
+        ("id=dir/a", "run/secrets/a", secret("dir/a", false)),
+        ("target=/etc/token", "etc/token", secret("token", false)),
+        ("target=token", "token", secret("token", false)),
+        ("source=a,target=/b,required", "b", secret("a", true)),
+        ("id=a,env=A,target=/b", "b", secret("a", false)),
+        (
+            "id=a,uid=1",
+            "run/secrets/a",
+            MountKind::Secret { id: "a".into(), required: false, mode: 0o400, uid: 1, gid: 0 },
+        ),
+    ] {
+        let text = format!("FROM x\nWORKDIR /w\nRUN --mount=type=secret,{options} x\n");
+        assert_eq!(mounts(&text), [(target.to_owned(), kind)], "{options}");
+    }
+    let graph = build("FROM x\nRUN --mount=type=secret,id=a,env=A,required x\n", &Value::Null);
+    let run = last_run(&graph);
+    assert_eq!(run.mounts, []);
+    assert_eq!(run.secret_env, [SecretEnv { name: "A".into(), id: "a".into(), required: true }]);
+}
+
+#[test]
+fn statement_167_a_variable_that_is_a_secret_is_shown_as_one() {
+    let graph = build("FROM x\nENV A=1\nRUN --mount=type=secret,id=a,env=A echo $A $B\n", &Value::Null);
+    let step = graph.steps().last().unwrap();
+    assert!(step.name.ends_with("echo **** $B"), "{}", step.name);
+    assert_eq!(graph.outputs[0].history.last().unwrap().created_by, "RUN /bin/sh -c echo $A $B # buildkit");
+}
+
+#[test]
+fn statement_168_where_an_agent_is_seen() {
+    let graph = build("FROM x\nRUN --mount=type=ssh,target=/s --mount=type=ssh,id=b x\n", &Value::Null);
+    let run = last_run(&graph);
+    let targets: Vec<String> = run.mounts.iter().map(|mount| mount.target.to_string()).collect();
+    assert_eq!(targets, ["s", "run/buildkit/ssh_agent.1"]);
+    assert_eq!(&*run.env[1], "SSH_AUTH_SOCK=/s");
+    let ssh = |id: &str| MountKind::Ssh { id: id.into(), required: false, mode: 0o600, uid: 0, gid: 0 };
+    assert_eq!([&run.mounts[0].kind, &run.mounts[1].kind], [&ssh("default"), &ssh("b")]);
 }
 
 #[test]

@@ -7,7 +7,9 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use rustix::fs::OFlags;
+use rustix::mount::MountPropagationFlags;
 use rustix::process::{Gid, Signal, Uid, set_parent_process_death_signal};
+use rustix::thread::UnshareFlags;
 
 use super::{Doing as _, resolve};
 use crate::path::RelPath;
@@ -16,7 +18,7 @@ use crate::sandbox::identity::{self, Identity};
 use crate::sandbox::isolation::Rung;
 use crate::sandbox::limit;
 use crate::sandbox::seccomp;
-use crate::sandbox::spec::Spec;
+use crate::sandbox::spec::{Root, Spec};
 use crate::sandbox::sys;
 use crate::sandbox::wire::Failure;
 
@@ -66,13 +68,20 @@ impl<'a> Prepared<'a> {
 
     /// On the chroot rung only the command leaves the machine's root.
     fn change_root(&self) -> Result<(), Failure> {
+        if self.spec.rung.has_namespaces() {
+            return Ok(());
+        }
+        set_parent_process_death_signal(Some(Signal::KILL)).doing(|| "tie the command to its step")?;
+        match &self.spec.root {
+            Root::Directory(path) if self.spec.insecure && leave_mounts()? => rustix::process::chdir(path),
+            _ => rustix::process::fchdir(self.root),
+        }
+        .doing(|| "enter the root")?;
         let change = || -> io::Result<()> {
-            set_parent_process_death_signal(Some(Signal::KILL))?;
-            rustix::process::fchdir(self.root)?;
             rustix::process::chroot(".")?;
             Ok(rustix::process::chdir("/")?)
         };
-        if self.spec.rung.has_namespaces() { Ok(()) } else { change().doing(|| "change the root") }
+        change().doing(|| "change the root")
     }
 
     fn watch_owners(&self, init: UnixStream) -> Result<(), Failure> {
@@ -163,6 +172,18 @@ impl<'a> Prepared<'a> {
             None => Failure::NotFound { program },
         }
     }
+}
+
+/// Keeps mounts that a command with all rights makes to itself: on the chroot rung they would stay on the machine, where
+/// whoever clears the root would reach through them. `false` where that is not allowed; then mounting is not either.
+fn leave_mounts() -> Result<bool, Failure> {
+    match sys::unshare(UnshareFlags::NEWNS) {
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => return Ok(false),
+        result => result.doing(|| "make a mount namespace")?,
+    }
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    rustix::mount::mount_change("/", private).doing(|| "make mounts private")?;
+    Ok(true)
 }
 
 /// Where the program may lie: itself if it has a slash, else in each directory of PATH.
