@@ -22,14 +22,14 @@ pub use error::Error;
 pub use request::{Destination, Export, ExportKind, NamedContext, NamedContextError, Request};
 
 use self::bases::Finder;
+use crate::checkup::{self, Examination};
 use crate::context::{self, IgnoreFile};
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
-use crate::dockerfile::{self, CheckFilter, CheckOptions, instruction::Dockerfile};
 use crate::event::{Event, Listener};
 use crate::graph::{Graph, Network};
 use crate::image::Blob;
-use crate::lower::{self, Bases, Lowered};
+use crate::lower;
 use crate::oci::Platform;
 use crate::pattern::Ignore;
 use crate::reference::Reference;
@@ -51,44 +51,55 @@ pub struct Plan {
 /// # Errors
 /// With all findings if one of them is an error, or if the store or a registry fails.
 pub fn plan(request: &Request, store: &Store, registry: &Registry) -> Result<Plan, Error> {
-    let parsed = dockerfile::parse(request.dockerfile.clone());
-    let Some(mut file) = parsed.dockerfile else { return Err(Error::Findings(parsed.diagnostics)) };
-    override_syntax(&mut file, request.syntax.as_deref());
-    let filter = CheckFilter::new(&file);
-    let mut findings = parsed.diagnostics;
-    findings.extend(dockerfile::checks(&file));
-    let options = request.lower_options();
     let finder = Finder { request, store, registry };
-    let mut bases = Bases::default();
-    let lowered = loop {
-        match lower::lower(&file, &options, &bases) {
-            Ok(Lowered::Missing(requests)) => finder.answer(&requests, &mut bases),
-            Ok(Lowered::Done { graph, warnings }) => {
-                findings.extend(warnings);
-                break Ok(graph);
-            }
-            Err(more) => {
-                findings.extend(more);
-                break Err(());
-            }
-        }
-    };
-    findings.retain(|finding| filter.keeps(finding));
-    // Errors last: they are what the user has to read.
-    findings.sort_by_key(|finding| (finding.severity == Severity::Error, finding.span.start));
-    match lowered {
-        Ok(_) if CheckOptions::of(&file).error && !findings.is_empty() => Err(Error::Checks(findings)),
-        Ok(graph) => Ok(Plan { graph, warnings: findings }),
-        Err(()) => Err(Error::Findings(findings)),
+    let ignore = request.main_ignore()?;
+    let options = request.lower_options();
+    let syntax = request.syntax.as_deref();
+    let answer = |requests: &[lower::BaseRequest], bases: &mut lower::Bases| finder.answer(requests, bases);
+    let found = checkup::examine(request.dockerfile.clone(), syntax, &options, &ignore, answer);
+    match found.graph {
+        Some(_) if found.warnings_fail && !found.findings.is_empty() => Err(Error::Checks(found.findings)),
+        Some(graph) => Ok(Plan { graph, warnings: found.findings }),
+        None => Err(Error::Findings(found.findings)),
     }
 }
 
-/// `BUILDKIT_SYNTAX` counts as if the file's first line said it.
-fn override_syntax(file: &mut Dockerfile, syntax: Option<&str>) {
-    if let Some(syntax) = syntax {
-        let span = file.directives.syntax.as_ref().map(|directive| directive.span).unwrap_or_default();
-        file.directives.syntax = Some(dockerfile::instruction::Spanned::new(syntax.to_owned(), span));
-    }
+/// Looks at every stage of the Dockerfile, or those that the target needs, without building.
+///
+/// # Errors
+/// If the ignore file cannot be used.
+pub fn check(request: &Request, lookup: Lookup<'_>) -> Result<Examination, Error> {
+    let ignore = request.main_ignore()?;
+    let mut options = request.lower_options();
+    options.all_stages = options.target.is_none();
+    let (source, syntax) = (request.dockerfile.clone(), request.syntax.as_deref());
+    Ok(match lookup {
+        Lookup::None => {
+            options.build_platform = checkup::assumed_platform();
+            checkup::examine(source, syntax, &options, &ignore, checkup::assume)
+        }
+        Lookup::Images { store, registry } => {
+            let finder = Finder { request, store, registry };
+            let answer = |requests: &[lower::BaseRequest], bases: &mut lower::Bases| {
+                finder.answer(requests, bases);
+            };
+            checkup::examine(source, syntax, &options, &ignore, answer)
+        }
+    })
+}
+
+/// Where the bases of a Dockerfile that is only looked at come from.
+#[derive(Clone, Copy)]
+pub enum Lookup<'a> {
+    /// Nowhere: each counts as an image of linux/amd64 with only a search path.
+    None,
+    /// The store and the registries.
+    Images {
+        /// The store.
+        store: &'a Store,
+        /// The registries.
+        registry: &'a Registry,
+    },
 }
 
 impl Request {
@@ -115,6 +126,11 @@ impl Request {
 }
 
 impl Request {
+    fn main_ignore(&self) -> Result<Ignore, Error> {
+        let Some(IgnoreFile { path, text }) = &self.ignore else { return Ok(Ignore::default()) };
+        Ignore::parse(text).map_err(|source| Error::Ignore { path: path.clone(), source })
+    }
+
     /// Returns the directories that steps may read, with what is left out of each.
     fn contexts(&self, store: &Store) -> Result<Contexts, Error> {
         let mut contexts = Contexts::default();
