@@ -51,6 +51,14 @@ impl Source {
         self.text.as_bytes()[..offset].iter().filter(|byte| **byte == b'\n').count() + 1
     }
 
+    /// Returns the 1-based line and the 1-based column, in characters, of `offset`.
+    pub fn position(&self, offset: usize) -> (usize, usize) {
+        let offset = self.text.floor_char_boundary(offset);
+        let line_start = self.text[..offset].rfind('\n').map_or(0, |feed| feed + 1);
+        let before = self.text[line_start..offset].chars().filter(|char| *char != BYTE_ORDER_MARK);
+        (self.line(offset), before.count() + 1)
+    }
+
     /// Returns the text of a 1-based line without its line end.
     pub fn line_text(&self, line: usize) -> &str {
         self.text.lines().nth(line.saturating_sub(1)).unwrap_or_default()
@@ -139,7 +147,7 @@ pub fn render(source: &Source, diagnostic: &Diagnostic) -> String {
     let shown_last = last.min(first + SHOWN_LINES - 1);
     let width = shown_last.to_string().len();
     let line_start = text[..start].rfind('\n').map_or(0, |feed| feed + 1);
-    let column = text[line_start..start].chars().filter(|char| *char != BYTE_ORDER_MARK).count() + 1;
+    let (_, column) = source.position(start);
 
     let mut out = String::new();
     let rule = diagnostic.rule.map(|rule| format!("[{rule}]")).unwrap_or_default();

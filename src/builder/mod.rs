@@ -50,13 +50,8 @@ pub struct Plan {
 ///
 /// # Errors
 /// With all findings if one of them is an error, or if the store or a registry fails.
-pub fn plan(request: &Request, store: &Store, registry: &Registry) -> Result<Plan, Error> {
-    let finder = Finder { request, store, registry };
-    let ignore = request.main_ignore()?;
-    let options = request.lower_options();
-    let syntax = request.syntax.as_deref();
-    let answer = |requests: &[lower::BaseRequest], bases: &mut lower::Bases| finder.answer(requests, bases);
-    let found = checkup::examine(request.dockerfile.clone(), syntax, &options, &ignore, answer);
+pub fn plan(request: &Request, lookup: Lookup<'_>) -> Result<Plan, Error> {
+    let found = examine(request, lookup, request.lower_options())?;
     match found.graph {
         Some(_) if found.warnings_fail && !found.findings.is_empty() => Err(Error::Checks(found.findings)),
         Some(graph) => Ok(Plan { graph, warnings: found.findings }),
@@ -64,14 +59,18 @@ pub fn plan(request: &Request, store: &Store, registry: &Registry) -> Result<Pla
     }
 }
 
-/// Looks at every stage of the Dockerfile, or those that the target needs, without building.
+/// Looks at the Dockerfile without building: at all of its stages, or at those that the target needs.
 ///
 /// # Errors
 /// If the ignore file cannot be used.
 pub fn check(request: &Request, lookup: Lookup<'_>) -> Result<Examination, Error> {
-    let ignore = request.main_ignore()?;
     let mut options = request.lower_options();
     options.all_stages = options.target.is_none();
+    examine(request, lookup, options)
+}
+
+fn examine(request: &Request, lookup: Lookup<'_>, mut options: lower::Options) -> Result<Examination, Error> {
+    let ignore = request.main_ignore()?;
     let (source, syntax) = (request.dockerfile.clone(), request.syntax.as_deref());
     Ok(match lookup {
         Lookup::None => {
@@ -80,10 +79,7 @@ pub fn check(request: &Request, lookup: Lookup<'_>) -> Result<Examination, Error
         }
         Lookup::Images { store, registry } => {
             let finder = Finder { request, store, registry };
-            let answer = |requests: &[lower::BaseRequest], bases: &mut lower::Bases| {
-                finder.answer(requests, bases);
-            };
-            checkup::examine(source, syntax, &options, &ignore, answer)
+            checkup::examine(source, syntax, &options, &ignore, |wanted, bases| finder.answer(wanted, bases))
         }
     })
 }
@@ -172,7 +168,7 @@ pub fn build(
     listener.event(Event::Started { rung: request.isolation.to_string() });
     // Blobs of a running build are not garbage, named or not.
     let _lease = store.lease()?;
-    let Plan { graph, warnings } = plan(request, store, registry)?;
+    let Plan { graph, warnings } = plan(request, Lookup::Images { store, registry })?;
     for warning in warnings {
         listener.event(Event::Warning(warning));
     }

@@ -12,6 +12,7 @@ use kiln::reference::Reference;
 use kiln::time::Timestamp;
 
 use super::Outcome;
+use super::check::{self, Call};
 use super::environment::Environment;
 use super::interrupt;
 use super::output::OutputArg;
@@ -44,10 +45,16 @@ pub(crate) struct Args {
     /// Writes digests and names of the result to a JSON file.
     #[arg(long, value_name = "FILE")]
     metadata_file: Option<PathBuf>,
+    /// Asks something of the Dockerfile instead of building it: check, outline, targets; with `,format=json`.
+    #[arg(long, value_name = "QUESTION", default_value = "build")]
+    call: Call,
+    /// The same as `--call check`.
+    #[arg(long, conflicts_with = "call")]
+    check: bool,
 }
 
 /// What says what is to be built: shared by `build` and `plan`.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct SourceArgs {
     /// The build context: a directory.
     #[arg(value_name = "CONTEXT")]
@@ -120,6 +127,27 @@ impl SourceArgs {
         })
     }
 
+    /// Takes a context that is a file for the Dockerfile; says whether there still is a context.
+    pub(crate) fn or_lone_dockerfile(&self) -> (Self, bool) {
+        let mut own = self.clone();
+        if self.file.is_some() || !self.context.is_file() {
+            return (own, true);
+        }
+        let directory = self.context.parent().filter(|parent| !parent.as_os_str().is_empty());
+        own.file =
+            Some(std::mem::replace(&mut own.context, directory.unwrap_or_else(|| Path::new(".")).to_owned()));
+        (own, false)
+    }
+
+    /// Returns where the Dockerfile lies; standard input lies nowhere.
+    pub(crate) fn dockerfile_path(&self) -> Option<PathBuf> {
+        if self.file.as_deref() == Some(Path::new("-")) {
+            return None;
+        }
+        let named = self.file.clone().unwrap_or_else(|| self.context.join("Dockerfile"));
+        Some(context::find_dockerfile(&named))
+    }
+
     /// Returns the Dockerfile and where it lies; standard input lies nowhere.
     fn read_dockerfile(&self) -> Result<(Source, Option<PathBuf>), Failure> {
         let bytes_to_source = |name: String, bytes: Vec<u8>| match String::from_utf8(bytes) {
@@ -130,13 +158,11 @@ impl SourceArgs {
                 Err(Failure::plain(format!("{name}:{line}: the Dockerfile is not UTF-8 text")))
             }
         };
-        if self.file.as_deref() == Some(Path::new("-")) {
+        let Some(path) = self.dockerfile_path() else {
             let mut bytes = Vec::new();
             std::io::stdin().lock().read_to_end(&mut bytes).map_err(Failure::from_error)?;
             return Ok((bytes_to_source("-".to_owned(), bytes)?, None));
-        }
-        let named = self.file.clone().unwrap_or_else(|| self.context.join("Dockerfile"));
-        let path = context::find_dockerfile(&named);
+        };
         let bytes = fs_err::read(&path).map_err(Failure::from_error)?;
         Ok((bytes_to_source(path.display().to_string(), bytes)?, Some(path)))
     }
@@ -166,6 +192,10 @@ impl SourceArgs {
 /// Runs a build and prints its result.
 pub(crate) fn run(args: &Args, environment: &Environment) -> Outcome {
     let mut request = args.source.request(environment)?;
+    let call = if args.check { Call::CHECK } else { args.call };
+    if !call.builds() {
+        return check::call(call, &request, environment);
+    }
     request.tags.clone_from(&args.tag);
     request.exports = exports(&args.output)?;
     if let Some(jobs) = args.jobs {

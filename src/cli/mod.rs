@@ -4,6 +4,7 @@
 //! standard output, everything else to standard error.
 
 mod build;
+mod check;
 mod environment;
 mod image;
 mod info;
@@ -16,7 +17,7 @@ mod report;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use self::report::Failure;
 
@@ -50,6 +51,8 @@ struct Global {
 enum Command {
     /// Builds an image from a Dockerfile.
     Build(Box<build::Args>),
+    /// Looks at a Dockerfile without building it.
+    Check(Box<check::Args>),
     /// Prints the build graph without building.
     Plan(Box<plan::Args>),
     /// Lists, inspects and removes the images of the store.
@@ -66,18 +69,22 @@ enum Command {
 /// Runs the command line and returns the exit code.
 pub(crate) fn run() -> ExitCode {
     report::show_panics_as_bugs();
-    let arguments = match Arguments::try_parse() {
+    let command = Arguments::command().mut_subcommand("check", check::with_optional_context);
+    let parsed = command.try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches));
+    let Arguments { global, command } = match parsed {
         Ok(arguments) => arguments,
         Err(error) => return report::usage(&error),
     };
-    let result = environment::enter(&arguments.global).and_then(|environment| match arguments.command {
-        Command::Build(args) => build::run(&args, &environment),
-        Command::Plan(args) => plan::run(&args, &environment),
-        Command::Image(command) => image::run(&command, &environment),
-        Command::Save(args) => image::save(&args, &environment),
-        Command::Load(args) => image::load(&args, &environment),
-        Command::Info => info::run(&environment),
-    });
+    let enter = || environment::enter(&global);
+    let result = match command {
+        Command::Build(args) => enter().and_then(|environment| build::run(&args, &environment)),
+        Command::Check(args) => check::run(&args, &global),
+        Command::Plan(args) => plan::run(&args, &global),
+        Command::Image(command) => enter().and_then(|environment| image::run(&command, &environment)),
+        Command::Save(args) => enter().and_then(|environment| image::save(&args, &environment)),
+        Command::Load(args) => enter().and_then(|environment| image::load(&args, &environment)),
+        Command::Info => enter().and_then(|environment| info::run(&environment)),
+    };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => report::failure(&failure),

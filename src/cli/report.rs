@@ -33,6 +33,11 @@ impl Failure {
         Self { text: format!("error: {text}\n"), code: FAILED }
     }
 
+    /// Fails without a word: everything was said where the result goes.
+    pub(crate) fn told() -> Self {
+        Self { text: String::new(), code: FAILED }
+    }
+
     /// Shows that the user ended the command.
     pub(crate) fn cancelled() -> Self {
         Self { text: "error: cancelled\n".to_owned(), code: INTERRUPTED }

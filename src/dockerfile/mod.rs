@@ -30,4 +30,4 @@ mod tests;
 pub use checks::{CheckFilter, CheckOptions, checks};
 pub use expand::{ExpandError, Expansion, Mode, expand};
 pub use mount::Expander;
-pub use parse::{Parsed, line_of, parse, parse_trigger};
+pub use parse::{Lines, Parsed, line_of, parse, parse_trigger};
