@@ -53,7 +53,7 @@ pub struct Plan {
 pub fn plan(request: &Request, lookup: Lookup<'_>) -> Result<Plan, Error> {
     let found = examine(request, lookup, request.lower_options())?;
     match found.graph {
-        Some(_) if found.warnings_fail && !found.findings.is_empty() => Err(Error::Checks(found.findings)),
+        Some(_) if !found.failing_checks().is_empty() => Err(Error::Checks(found.findings)),
         Some(graph) => Ok(Plan { graph, warnings: found.findings }),
         None => Err(Error::Findings(found.findings)),
     }
@@ -66,6 +66,7 @@ pub fn plan(request: &Request, lookup: Lookup<'_>) -> Result<Plan, Error> {
 pub fn check(request: &Request, lookup: Lookup<'_>) -> Result<Examination, Error> {
     let mut options = request.lower_options();
     options.all_stages = options.target.is_none();
+    options.only_checked = true;
     examine(request, lookup, options)
 }
 

@@ -10,6 +10,7 @@ mod mend;
 mod outline;
 mod rules;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub use ignored::ignored_sources;
@@ -44,6 +45,12 @@ impl Examination {
     /// Returns the findings that stop a build.
     pub fn errors(&self) -> impl Iterator<Item = &Diagnostic> {
         self.findings.iter().filter(|finding| finding.severity == Severity::Error)
+    }
+
+    /// Returns the names of the checks that fail the build because the file says so; empty if none does.
+    pub fn failing_checks(&self) -> BTreeSet<&'static str> {
+        let failing = self.warnings().filter(|_| self.warnings_fail && self.graph.is_some());
+        failing.filter_map(|warning| warning.rule).collect()
     }
 
     /// Returns the findings of build checks.

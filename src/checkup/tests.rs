@@ -4,6 +4,7 @@ use crate::dockerfile::line_of;
 fn options() -> Options {
     let mut options = Options::new("linux/amd64".parse().unwrap());
     options.all_stages = true;
+    options.only_checked = true;
     options
 }
 
@@ -24,6 +25,21 @@ fn all_stages_are_looked_at() {
     let mut found = found_with(text, "");
     found.sort();
     assert_eq!(found, expected);
+}
+
+#[test]
+fn what_only_cannot_be_done_here_is_no_finding() {
+    for text in [
+        "FROM --platform=$P a\nRUN x\n",
+        "# syntax=example.com/other/language\nFROM a\n",
+        "FROM a\nRUN --security=insecure x\n",
+        "FROM a\nRUN --device=vendor.com/class=name x\n",
+    ] {
+        let text = format!("ARG P=linux/arm64\n{text}");
+        let text = if text.contains("# syntax") { text.replace("ARG P=linux/arm64\n", "") } else { text };
+        let errors = found_with(&text, "").into_iter().filter(|(rule, _)| rule == "error").count();
+        assert_eq!(errors, 0, "{text}");
+    }
 }
 
 #[test]

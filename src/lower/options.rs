@@ -28,6 +28,8 @@ pub struct Options {
     pub network: Network,
     /// Lower every stage, needed or not: for checks.
     pub all_stages: bool,
+    /// Nothing will be done: what this builder or machine cannot do is no finding.
+    pub only_checked: bool,
 }
 
 impl Options {
@@ -44,6 +46,7 @@ impl Options {
             labels: BTreeMap::new(),
             network: Network::Host,
             all_stages: false,
+            only_checked: false,
         }
     }
 

@@ -238,15 +238,91 @@ mod tests {
 
     #[test]
     fn targets_as_a_table() {
-        insta::assert_snapshot!(shown(FILE, |file| targets_text(&targets(file))), @"");
+        insta::assert_snapshot!(shown(FILE, |file| targets_text(&targets(file))), @"
+        TARGET    DESCRIPTION
+        one       is built first
+        (default)
+        ");
     }
 
     #[test]
     fn outline_as_tables_and_as_json() {
         let outline = |file: &dockerfile::instruction::Dockerfile| {
             let outline = outline(file, Some("one"), &|_| None).unwrap();
-            outline_text(&outline) + &outline_json(&Source::new("Dockerfile", "FROM x"), &outline)
+            outline_text(&outline) + &outline_json(&file.source, &outline)
         };
-        insta::assert_snapshot!(shown(FILE, outline), @"");
+        insta::assert_snapshot!(shown(FILE, outline), @r#"
+        TARGET:      one
+        DESCRIPTION: is built first
+
+        BUILD ARG   VALUE   DESCRIPTION
+        VERSION     1       of the base
+        FLAGS       -O2     for the compiler
+
+        SECRET   REQUIRED
+        token    true
+
+        {
+          "args": [
+            {
+              "description": "of the base",
+              "location": {
+                "ranges": [
+                  {
+                    "end": {
+                      "line": 1
+                    },
+                    "start": {
+                      "line": 1
+                    }
+                  }
+                ]
+              },
+              "name": "VERSION",
+              "value": "1"
+            },
+            {
+              "description": "for the compiler",
+              "location": {
+                "ranges": [
+                  {
+                    "end": {
+                      "line": 1
+                    },
+                    "start": {
+                      "line": 1
+                    }
+                  }
+                ]
+              },
+              "name": "FLAGS",
+              "value": "-O2"
+            }
+          ],
+          "description": "is built first",
+          "name": "one",
+          "secrets": [
+            {
+              "location": {
+                "ranges": [
+                  {
+                    "end": {
+                      "line": 1
+                    },
+                    "start": {
+                      "line": 1
+                    }
+                  }
+                ]
+              },
+              "name": "token",
+              "required": true
+            }
+          ],
+          "sources": [
+            "RlJPTSB4"
+          ]
+        }
+        "#);
     }
 }

@@ -16,6 +16,9 @@ pub(super) fn text(source: &Source, examination: &Examination) -> String {
         (errors, 0) => format!("{}: {}\n", source.name, counted(errors, "error")),
         _ => format!("{}: {}, {}\n", source.name, counted(errors, "error"), counted(warnings, "warning")),
     };
+    if let Some(message) = failed_checks(examination) {
+        text += &format!("{}: {message}\n", source.name);
+    }
     text
 }
 
@@ -52,13 +55,20 @@ pub(super) fn json(source: &Source, examination: &Examination) -> Value {
             "span": place(finding),
         })
     };
-    let errors: Vec<Value> = examination.errors().map(error).collect();
+    let mut errors: Vec<Value> = examination.errors().map(error).collect();
+    errors.extend(failed_checks(examination).map(|message| json!({ "message": message, "line": 0 })));
     json!({
         "file": source.name,
         "warnings": examination.warnings().map(warning).collect::<Vec<_>>(),
         "error": errors.first(),
         "errors": errors,
     })
+}
+
+/// Says that the file makes its warnings fail the build, if it does and there are any. That has no line.
+fn failed_checks(examination: &Examination) -> Option<String> {
+    let rules: Vec<&str> = examination.failing_checks().into_iter().collect();
+    (!rules.is_empty()).then(|| format!("build checks fail the build: {}", rules.join(", ")))
 }
 
 /// Returns BuildKit's form of the result, which tools around docker read.
@@ -87,6 +97,8 @@ pub(super) fn buildkit(source: &Source, examination: &Examination) -> Value {
     });
     if let Some(error) = examination.errors().next() {
         result["buildError"] = json!({ "message": error.message, "location": location(error) });
+    } else if let Some(message) = failed_checks(examination) {
+        result["buildError"] = json!({ "message": message, "location": {} });
     }
     result
 }
