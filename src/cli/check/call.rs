@@ -270,10 +270,10 @@ mod tests {
                 "ranges": [
                   {
                     "end": {
-                      "line": 1
+                      "line": 2
                     },
                     "start": {
-                      "line": 1
+                      "line": 2
                     }
                   }
                 ]
@@ -287,10 +287,10 @@ mod tests {
                 "ranges": [
                   {
                     "end": {
-                      "line": 1
+                      "line": 6
                     },
                     "start": {
-                      "line": 1
+                      "line": 6
                     }
                   }
                 ]
@@ -307,10 +307,10 @@ mod tests {
                 "ranges": [
                   {
                     "end": {
-                      "line": 1
+                      "line": 7
                     },
                     "start": {
-                      "line": 1
+                      "line": 7
                     }
                   }
                 ]
@@ -320,7 +320,7 @@ mod tests {
             }
           ],
           "sources": [
-            "RlJPTSB4"
+            "IyBWRVJTSU9OIG9mIHRoZSBiYXNlCkFSRyBWRVJTSU9OPTEKIyBvbmUgaXMgYnVpbHQgZmlyc3QKRlJPTSBhOiRWRVJTSU9OIEFTIG9uZQojIEZMQUdTIGZvciB0aGUgY29tcGlsZXIKQVJHIEZMQUdTPS1PMgpSVU4gLS1tb3VudD10eXBlPXNlY3JldCxpZD10b2tlbixyZXF1aXJlZCBtYWtlCkZST00gYgo="
           ]
         }
         "#);
