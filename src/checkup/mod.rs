@@ -92,8 +92,18 @@ pub fn examine(
     };
     let filter = CheckFilter::new(&file);
     findings.retain(|finding| filter.keeps(finding));
+    findings.iter_mut().for_each(advise);
     sort(&mut findings);
     Examination { findings, graph, warnings_fail: CheckOptions::of(&file).error }
+}
+
+/// Adds the general advice of its check to a finding that advises nothing.
+fn advise(finding: &mut Diagnostic) {
+    if finding.help.is_none()
+        && let Some(rule) = finding.rule.and_then(rule)
+    {
+        finding.help = Some(rule.help.to_owned());
+    }
 }
 
 /// Errors last: they are what the user has to read.

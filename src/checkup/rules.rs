@@ -7,6 +7,8 @@ pub struct Rule {
     pub name: &'static str,
     /// What it looks for, in one sentence.
     pub description: &'static str,
+    /// One thing to try.
+    pub help: &'static str,
 }
 
 impl Rule {
@@ -29,35 +31,108 @@ impl Rule {
 
 /// Every check, sorted by name.
 const RULES: [Rule; 22] = [
-    describe("ConsistentInstructionCasing", "all instructions of a file are in the same case"),
-    describe("CopyIgnoredFile", "COPY and ADD do not name files that the ignore file excludes"),
-    describe("DuplicateStageName", "each stage has a name of its own"),
-    describe("ExposeInvalidFormat", "EXPOSE names ports, no addresses or ports of the host"),
-    describe("ExposeProtoCasing", "protocols in EXPOSE are in lower case"),
-    describe("FromAsCasing", "FROM and AS are in the same case"),
-    describe("FromPlatformFlagConstDisallowed", "--platform of FROM is no constant"),
-    describe("InvalidBaseImagePlatform", "base images are of the platform that is built for"),
-    describe("InvalidDefaultArgInFrom", "FROM names an image with the defaults of its arguments"),
-    describe("InvalidDefinitionDescription", "a comment above ARG or FROM begins with the name it describes"),
-    describe("JSONArgsRecommended", "CMD and ENTRYPOINT use the exec form, so that signals arrive"),
-    describe("LegacyKeyValueFormat", "ENV and LABEL are written with `=`"),
-    describe("MaintainerDeprecated", "LABEL org.opencontainers.image.authors is used instead of MAINTAINER"),
+    describe(
+        "ConsistentInstructionCasing",
+        "all instructions of a file are in the same case",
+        "write all instructions in upper case; `kiln check --fix` does",
+    ),
+    describe(
+        "CopyIgnoredFile",
+        "COPY and ADD do not name files that the ignore file excludes",
+        "remove the rule from the ignore file, or the source from the instruction",
+    ),
+    describe("DuplicateStageName", "each stage has a name of its own", "choose another name"),
+    describe(
+        "ExposeInvalidFormat",
+        "EXPOSE names ports, no addresses or ports of the host",
+        "name only the container's port; the host's is chosen when it runs",
+    ),
+    describe(
+        "ExposeProtoCasing",
+        "protocols in EXPOSE are in lower case",
+        "write it in lower case; `kiln check --fix` does",
+    ),
+    describe(
+        "FromAsCasing",
+        "FROM and AS are in the same case",
+        "write both in the same case; `kiln check --fix` does",
+    ),
+    describe(
+        "FromPlatformFlagConstDisallowed",
+        "--platform of FROM is no constant",
+        "remove the flag and build with --platform, or use $BUILDPLATFORM",
+    ),
+    describe(
+        "InvalidBaseImagePlatform",
+        "base images are of the platform that is built for",
+        "use an image for the platform, or say which one is meant with FROM --platform",
+    ),
+    describe(
+        "InvalidDefaultArgInFrom",
+        "FROM names an image with the defaults of its arguments",
+        "give the ARG a default with which the name is complete",
+    ),
+    describe(
+        "InvalidDefinitionDescription",
+        "a comment above ARG or FROM begins with the name it describes",
+        "write `# NAME description`, or put an empty line between",
+    ),
+    describe(
+        "JSONArgsRecommended",
+        "CMD and ENTRYPOINT use the exec form, so that signals arrive",
+        "write it as an array: `[\"program\", \"argument\"]`",
+    ),
+    describe(
+        "LegacyKeyValueFormat",
+        "ENV and LABEL are written with `=`",
+        "write NAME=VALUE; `kiln check --fix` does",
+    ),
+    describe(
+        "MaintainerDeprecated",
+        "LABEL org.opencontainers.image.authors is used instead of MAINTAINER",
+        "use LABEL org.opencontainers.image.authors=…; `kiln check --fix` does",
+    ),
     describe(
         "MultipleInstructionsDisallowed",
         "an instruction that replaces an earlier one stands once a stage",
+        "remove it, or use another stage",
     ),
-    describe("NoEmptyContinuation", "no empty line stands inside a continued instruction"),
-    describe("RedundantTargetPlatform", "--platform of FROM does not repeat the default"),
-    describe("ReservedStageName", "no stage is called `scratch` or `context`"),
-    describe("SecretsUsedInArgOrEnv", "ARG and ENV hold no secrets: they stay in the image"),
-    describe("StageNameCasing", "stage names are in lower case"),
-    describe("UndefinedArgInFrom", "variables in FROM are declared by an ARG above"),
-    describe("UndefinedVar", "variables are defined before they are used"),
-    describe("WorkdirRelativePath", "a relative WORKDIR follows an absolute one"),
+    describe(
+        "NoEmptyContinuation",
+        "no empty line stands inside a continued instruction",
+        "remove the empty line, or put a `#` on it",
+    ),
+    describe("RedundantTargetPlatform", "--platform of FROM does not repeat the default", "remove the flag"),
+    describe("ReservedStageName", "no stage is called `scratch` or `context`", "choose another name"),
+    describe(
+        "SecretsUsedInArgOrEnv",
+        "ARG and ENV hold no secrets: they stay in the image",
+        "use `RUN --mount=type=secret`, which leaves nothing in the image",
+    ),
+    describe(
+        "StageNameCasing",
+        "stage names are in lower case",
+        "write it in lower case; `kiln check --fix` does",
+    ),
+    describe(
+        "UndefinedArgInFrom",
+        "variables in FROM are declared by an ARG above",
+        "declare it with ARG before the first FROM",
+    ),
+    describe(
+        "UndefinedVar",
+        "variables are defined before they are used",
+        "declare it with ARG or ENV before, or escape the dollar sign",
+    ),
+    describe(
+        "WorkdirRelativePath",
+        "a relative WORKDIR follows an absolute one",
+        "begin with an absolute WORKDIR",
+    ),
 ];
 
-const fn describe(name: &'static str, description: &'static str) -> Rule {
-    Rule { name, description }
+const fn describe(name: &'static str, description: &'static str, help: &'static str) -> Rule {
+    Rule { name, description, help }
 }
 
 /// Finds a check by its name.

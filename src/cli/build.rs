@@ -208,7 +208,11 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Outcome {
     let cancel = interrupt::cancel_on_signal()?;
     let result = builder::build(&request, &store, &registry, &*listener, &cancel);
     drop(listener);
-    let built = result.map_err(|error| explain(&request.dockerfile, error))?;
+    let built = result.map_err(|error| {
+        // Every other style has shown it.
+        let unseen = if style == Style::Quiet { last_output(&error) } else { String::new() };
+        explain(&request.dockerfile, error).after(&unseen)
+    })?;
     report_result(args, &request, &built)
 }
 
@@ -219,6 +223,16 @@ fn exports(outputs: &[OutputArg]) -> Result<Vec<Export>, Failure> {
         return Err(Failure::usage("only one --output can go to standard output"));
     }
     Ok(if exports.is_empty() { vec![Export::new(ExportKind::Store, None)] } else { exports })
+}
+
+/// Shows what a failed command wrote last.
+fn last_output(error: &builder::Error) -> String {
+    let output = error.output();
+    if output.is_empty() {
+        return String::new();
+    }
+    let lines: String = output.iter().map(|line| format!("  {line}\n")).collect();
+    format!("the command wrote last:\n{lines}\n")
 }
 
 /// Puts the line of the Dockerfile before an error that has one.

@@ -134,9 +134,9 @@ fn description(comments: &[String], name: &str) -> Option<String> {
 fn nothing_to_build(source: &Source, lines: &[LogicalLine]) -> Diagnostic {
     let at = Span::new(0, 0);
     if source.text.is_empty() {
-        Diagnostic::error(at, "the file is empty")
+        Diagnostic::error(at, "the file is empty").with_help("begin with a FROM instruction")
     } else if lines.is_empty() {
-        Diagnostic::error(at, "the file has no instructions")
+        Diagnostic::error(at, "the file has no instructions").with_help("begin with a FROM instruction")
     } else {
         let end = lines.last().map_or(at, |line| line.span);
         Diagnostic::error(end, "there is no stage to build").with_help("add a FROM instruction")

@@ -138,7 +138,8 @@ fn refuse_unsupported(run: &Run, span: Span) -> Result<(), Diagnostic> {
         ));
     }
     if let Some(device) = run.devices.first() {
-        return Err(Diagnostic::error(device.span.to(span), "RUN --device is not supported"));
+        return Err(Diagnostic::error(device.span.to(span), "RUN --device is not supported")
+            .with_help("build without the device; it can be given to the container when it runs"));
     }
     Ok(())
 }

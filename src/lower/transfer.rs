@@ -19,7 +19,8 @@ impl Fold<'_, '_> {
         let paths = self.paths(is_add, transfer)?;
         let destination = self.word(&transfer.destination)?;
         if let (Some(_), Some(word)) = (&checksum, &transfer.checksum) {
-            return Err(Diagnostic::error(word.span, "checksum requires HTTP(S) or Git sources"));
+            return Err(Diagnostic::error(word.span, "checksum requires HTTP(S) or Git sources")
+                .with_help("remove `--checksum`: files of the context are what they are"));
         }
         let input = match (&transfer.from, self.now.sources.first().copied()) {
             (Some(from), Some(source)) => self.input(source, "copy from", from.span)?,
@@ -66,7 +67,10 @@ impl Fold<'_, '_> {
 
     fn chmod(&self, word: Option<&Word>, text: Option<&str>) -> Result<Option<Chmod>, Diagnostic> {
         let (Some(word), Some(text)) = (word, text) else { return Ok(None) };
-        Chmod::parse(text).map(Some).map_err(|error| Diagnostic::error(word.span, error.to_string()))
+        Chmod::parse(text).map(Some).map_err(|error| {
+            Diagnostic::error(word.span, error.to_string())
+                .with_help("for example `--chmod=755` or `--chmod=u+x`")
+        })
     }
 
     fn paths(&mut self, is_add: bool, transfer: &Transfer) -> Result<Vec<String>, Diagnostic> {

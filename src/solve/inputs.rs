@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use super::error::Cause;
+use super::missing;
 use super::{Snapshot, Workshop};
 use crate::cache::KeyBuilder;
 use crate::context::Directory;
@@ -70,7 +71,7 @@ impl Contexts {
     ) -> Result<Arc<Chosen>, Cause> {
         let (context, directory) = self.open(name)?;
         let selection = select(directory, path, SelectOptions { parents, excludes })
-            .map_err(|error| explain(context, directory, path, error))?;
+            .map_err(|error| explain(context, directory, &whence(name), path, error))?;
         let paths: Vec<RelPath> = selection.paths().collect();
         let tree = directory.tree(&paths)?;
         let digest = digest(&tree, &selection);
@@ -99,7 +100,8 @@ pub(super) fn choose_of_step(
         Some(snapshot) => snapshot.tree(workshop)?.clone(),
         None => Tree::empty(),
     };
-    let selection = select(&tree, path, SelectOptions { parents, excludes })?;
+    let selection = select(&tree, path, SelectOptions { parents, excludes })
+        .map_err(|error| missing::explain(&tree, "the stage or image", error))?;
     let digest = digest(&tree, &selection);
     Ok(Chosen { selection, tree, digest, bytes: None })
 }
@@ -117,8 +119,13 @@ pub(super) fn literal(path: &RelPath) -> String {
     escaped
 }
 
+/// Names a context for the user.
+fn whence(name: Option<&str>) -> String {
+    name.map_or_else(|| "the build context".to_owned(), |name| format!("the build context `{name}`"))
+}
+
 /// Says which rule took a missing source out of the context.
-fn explain(context: &Context, directory: &Directory, path: &str, error: place::Error) -> Cause {
+fn explain(context: &Context, directory: &Directory, whence: &str, path: &str, error: place::Error) -> Cause {
     let place::Error::NotFound { path: missing } = &error else { return error.into() };
     match directory.excluded_by(missing) {
         Some(rule) => Cause::Ignored {
@@ -127,7 +134,7 @@ fn explain(context: &Context, directory: &Directory, path: &str, error: place::E
             line: rule.line,
             rule: rule.text.clone(),
         },
-        None => error.into(),
+        None => missing::explain(directory, whence, error),
     }
 }
 

@@ -15,6 +15,7 @@ mod extract;
 mod files;
 mod inputs;
 mod key;
+mod missing;
 mod pack;
 mod run;
 mod schedule;

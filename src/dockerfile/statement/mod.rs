@@ -9,6 +9,7 @@ mod pairs;
 mod run;
 mod settings;
 mod transfer;
+mod usage;
 
 use crate::diagnostic::Diagnostic;
 
@@ -62,7 +63,8 @@ struct Line<'a> {
 
 /// Reads a logical line.
 pub(super) fn parse(line: &LogicalLine, escape: char) -> Result<Statement, Diagnostic> {
-    statement(&Line::new(line.text.fragment(), &line.bodies, escape))
+    let line = Line::new(line.text.fragment(), &line.bodies, escape);
+    statement(&line).map_err(|error| usage::advise(error, &line.name))
 }
 
 fn statement(line: &Line<'_>) -> Result<Statement, Diagnostic> {

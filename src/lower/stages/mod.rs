@@ -165,7 +165,7 @@ impl<'a> Stages<'a> {
             let finding = Diagnostic::error(span, error.to_string());
             match self.similar_stage(name) {
                 Some(stage) => finding.with_help(format!("did you mean stage `{stage}`?")),
-                None => finding,
+                None => finding.with_help("write `[REGISTRY/]NAME[:TAG]`, for example `debian:13`"),
             }
         })?;
         if let Some((key, kind)) = self.options.named_context(name, platform) {
