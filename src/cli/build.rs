@@ -163,7 +163,12 @@ impl SourceArgs {
             std::io::stdin().lock().read_to_end(&mut bytes).map_err(Failure::from_error)?;
             return Ok((bytes_to_source("-".to_owned(), bytes)?, None));
         };
-        let bytes = fs_err::read(&path).map_err(Failure::from_error)?;
+        let bytes = fs_err::read(&path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                Failure::plain(format!("there is no Dockerfile at `{}`; name it with --file", path.display()))
+            }
+            _ => Failure::from_error(error),
+        })?;
         Ok((bytes_to_source(path.display().to_string(), bytes)?, Some(path)))
     }
 

@@ -6,6 +6,7 @@
 mod support;
 
 mod archive;
+mod messages;
 mod pull;
 mod pull_faults;
 mod rootfs;
