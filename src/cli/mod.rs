@@ -13,6 +13,7 @@ mod output;
 mod plan;
 mod progress;
 mod report;
+mod why;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -55,6 +56,8 @@ enum Command {
     Check(Box<check::Args>),
     /// Prints the build graph without building.
     Plan(Box<plan::Args>),
+    /// Says why steps of the last build were not cached.
+    Why(why::Args),
     /// Lists, inspects and removes the images of the store.
     #[command(subcommand)]
     Image(image::Command),
@@ -80,6 +83,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Build(args) => enter().and_then(|environment| build::run(&args, &environment)),
         Command::Check(args) => check::run(&args, &global),
         Command::Plan(args) => plan::run(&args, &global),
+        Command::Why(args) => enter().and_then(|environment| why::run(&args, &environment)),
         Command::Image(command) => enter().and_then(|environment| image::run(&command, &environment)),
         Command::Save(args) => enter().and_then(|environment| image::save(&args, &environment)),
         Command::Load(args) => enter().and_then(|environment| image::load(&args, &environment)),

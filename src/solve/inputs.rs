@@ -155,7 +155,7 @@ fn digest(tree: &Tree, selection: &Selection) -> Digest {
 }
 
 /// Returns the digest of one entry, of a directory without what is in it.
-fn entry_digest(tree: &Tree, path: &RelPath) -> Option<Digest> {
+pub(super) fn entry_digest(tree: &Tree, path: &RelPath) -> Option<Digest> {
     let entry = tree.get(path)?;
     if entry.kind != Kind::Directory {
         return tree.digest(path);

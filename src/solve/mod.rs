@@ -14,6 +14,7 @@ mod error;
 mod extract;
 mod files;
 mod inputs;
+pub mod journal;
 mod key;
 mod missing;
 mod pack;

@@ -526,3 +526,64 @@ fn questions_to_a_dockerfile() {
     exit code 0
     ");
 }
+
+#[test]
+fn why_a_step_was_not_cached() {
+    let dockerfile =
+        "FROM scratch AS build\nARG V\nENV A=$V\nCOPY src /src/\nFROM scratch\nCOPY --from=build /src /\n";
+    let files = [("Dockerfile", dockerfile), ("src/a.c", "1"), ("src/b.c", "2"), ("src/c/d.c", "3")];
+    let bench = Bench::new(&files);
+    let why = |arguments: &[&str]| {
+        let output = bench.kiln(&[&["why"], arguments].concat());
+        let text = String::from_utf8(output.stdout.clone()).unwrap() + &bench.shown(&output);
+        text
+    };
+    insta::assert_snapshot!(why(&[]), @"
+    error: no build of `CONTEXT` is known; build it first
+    exit code 1
+    ");
+    assert_eq!(bench.build(&["--build-arg", "V=1"]), "exit code 0");
+    insta::assert_snapshot!(why(&[]), @"
+    [build 1/1] COPY src /src/
+      no earlier build had such a step
+    [stage-1 1/1] COPY --from=build /src /
+      no earlier build had such a step
+    exit code 0
+    ");
+    assert_eq!(bench.build(&["--build-arg", "V=1"]), "exit code 0");
+    insta::assert_snapshot!(why(&["."]), @"
+    every step was cached
+    exit code 0
+    ");
+    std::fs::write(bench.context.path().join("src/b.c"), "changed").unwrap();
+    std::fs::remove_file(bench.context.path().join("src/c/d.c")).unwrap();
+    std::fs::write(bench.context.path().join("src/new.c"), "new").unwrap();
+    assert_eq!(bench.build(&["--build-arg", "V=1"]), "exit code 0");
+    insta::assert_snapshot!(why(&[]), @"
+    [build 1/1] COPY src /src/
+      the files of src changed: 3 files
+        ~ src/b.c
+        - src/c/d.c
+        + src/new.c
+    [stage-1 1/1] COPY --from=build /src /
+      the files of /src changed
+    exit code 0
+    ");
+    insta::assert_snapshot!(why(&["stage-1 1/1"]), @"
+    [stage-1 1/1] COPY --from=build /src /
+      the files of /src changed
+    exit code 0
+    ");
+    insta::assert_snapshot!(why(&["RUN nothing"]), @"
+    error: no step is called `RUN nothing`; the steps are
+      [build 1/1] COPY src /src/
+      [stage-1 1/1] COPY --from=build /src /
+    exit code 1
+    ");
+    assert_eq!(bench.build(&["--build-arg", "V=1", "--no-cache"]), "exit code 0");
+    insta::assert_snapshot!(why(&["COPY src"]), @"
+    [build 1/1] COPY src /src/
+      the cache was not to answer: --no-cache or --no-cache-filter
+    exit code 0
+    ");
+}
