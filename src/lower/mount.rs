@@ -108,4 +108,5 @@ fn text(word: Option<&Word>) -> &str {
 
 fn refused(mount: &written::Mount, kind: &str) -> Diagnostic {
     Diagnostic::error(mount.span, format!("RUN --mount=type={kind} is not supported yet"))
+        .with_help("build without the mount")
 }
