@@ -1,5 +1,7 @@
 //! Findings about a Dockerfile as data: where, what, and what to try. Rendering is one pure function.
 
+pub mod suggest;
+
 use std::fmt::Write as _;
 use std::ops::Range;
 use std::sync::Arc;

@@ -7,7 +7,7 @@ use crate::diagnostic::Diagnostic;
 
 use super::command::Cooked;
 use super::instruction::{Spanned, Word};
-use super::suggest::nearest;
+use crate::diagnostic::suggest::nearest;
 
 /// What a flag takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -21,7 +21,6 @@ mod lexer;
 mod mount;
 mod parse;
 mod statement;
-pub mod suggest;
 mod text;
 
 #[cfg(test)]

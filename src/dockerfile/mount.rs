@@ -8,8 +8,8 @@ use crate::diagnostic::{Diagnostic, Span};
 
 use super::expand::{ExpandError, Mode, expand};
 use super::instruction::{Mount, MountKind, Sharing, Spanned, Word};
-use super::suggest::nearest;
 use super::text::Fragment;
+use crate::diagnostic::suggest::nearest;
 
 /// Replaces the variables of one option's value.
 pub type Expander<'a> = dyn FnMut(&str) -> Result<String, ExpandError> + 'a;

@@ -1,7 +1,7 @@
 //! What a user is told of a source that is not there: what is, nearby.
 
 use super::error::Cause;
-use crate::dockerfile::suggest::nearest;
+use crate::diagnostic::suggest::nearest;
 use crate::path::RelPath;
 use crate::place::{self, Node, View};
 

@@ -17,8 +17,8 @@ use super::command::Command;
 use super::flags::{Flags, Takes};
 use super::instruction::{From, Kind, Word};
 use super::lexer::{Body, LogicalLine};
-use super::suggest::nearest;
 use super::text::Fragment;
+use crate::diagnostic::suggest::nearest;
 
 /// The names of all instructions.
 pub(super) const NAMES: &[&str] = &[

@@ -8,10 +8,10 @@ mod reach;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use crate::diagnostic::suggest::nearest;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::dockerfile::instruction::{Dockerfile, Instruction, Kind, Stage, Transfer};
 use crate::dockerfile::parse_trigger;
-use crate::dockerfile::suggest::nearest;
 use crate::oci::Platform;
 use crate::reference::Reference;
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::diagnostic::suggest::nearest;
 use crate::diagnostic::{Diagnostic, Span};
-use crate::dockerfile::suggest::nearest;
 
 use super::super::{BaseKey, BaseName, BaseRequest, Bases};
 use super::{Foundation, Stages};
