@@ -11,3 +11,4 @@ mod pull;
 mod pull_faults;
 mod rootfs;
 mod sandbox;
+mod statements;
