@@ -233,3 +233,34 @@ fn metadata_and_triggers() {
         (&[223], "FROM scratch\nARG A=1\nRUN x\n", Shows(&["RUN |1 A=1 /bin/sh -c x # buildkit"])),
     ]);
 }
+
+/// Every name of a function in the library and in the tests.
+fn functions() -> std::collections::BTreeSet<String> {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let entries = ["src", "tests"].map(|directory| walkdir::WalkDir::new(root.join(directory)));
+    let files = entries.into_iter().flatten().map(|entry| entry.unwrap().into_path());
+    let sources = files.filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    let name = |rest: &str| rest.split(['(', '<']).next().unwrap_or_default().to_owned();
+    let names = |path| -> Vec<String> {
+        std::fs::read_to_string(path).unwrap().split("fn ").skip(1).map(name).collect()
+    };
+    sources.flat_map(names).collect()
+}
+
+#[test]
+fn the_table_of_statements_is_true() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/statements.md");
+    let table = std::fs::read_to_string(path).unwrap();
+    let functions = functions();
+    let rows =
+        table.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |")?.split_once(" | "));
+    let rows: Vec<(&str, &str)> = rows.filter(|(number, _)| *number != "statement").collect();
+    let numbers: Vec<usize> = rows.iter().map(|(number, _)| number.parse().unwrap()).collect();
+    assert_eq!(numbers, (1..=244).collect::<Vec<_>>());
+    for (number, covered) in rows.iter().filter(|(_, covered)| covered.starts_with('`')) {
+        let names = covered.split(", ").map(|name| name.trim_matches('`')).filter(|name| !name.contains(' '));
+        for name in names.filter(|name| !name.starts_with("--")) {
+            assert!(functions.contains(name), "statement {number} names `{name}`, which is no test");
+        }
+    }
+}
