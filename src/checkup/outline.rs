@@ -180,11 +180,11 @@ impl<'a> Collector<'a, '_> {
     }
 
     fn global_default(&self, name: &str) -> Option<String> {
-        let declared = self.file.global_args.iter().filter_map(|instruction| match &instruction.kind {
+        let mut declared = self.file.global_args.iter().filter_map(|instruction| match &instruction.kind {
             Kind::Arg(arguments) => arguments.iter().rfind(|argument| argument.name.value == name),
             _ => None,
         });
-        declared.last()?.default.as_ref().map(|word| word.raw.clone())
+        declared.next_back()?.default.as_ref().map(|word| word.raw.clone())
     }
 
     /// Adds the global arguments that FROM lines use, and those that these are made of.

@@ -535,8 +535,7 @@ fn why_a_step_was_not_cached() {
     let bench = Bench::new(&files);
     let why = |arguments: &[&str]| {
         let output = bench.kiln(&[&["why"], arguments].concat());
-        let text = String::from_utf8(output.stdout.clone()).unwrap() + &bench.shown(&output);
-        text
+        String::from_utf8(output.stdout.clone()).unwrap() + &bench.shown(&output)
     };
     insta::assert_snapshot!(why(&[]), @"
     error: no build of `CONTEXT` is known; build it first
