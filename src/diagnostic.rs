@@ -1,5 +1,7 @@
 //! Findings about a Dockerfile as data: where, what, and what to try. Rendering is one pure function.
 
+pub mod suggest;
+
 use std::fmt::Write as _;
 use std::ops::Range;
 use std::sync::Arc;
@@ -49,6 +51,14 @@ impl Source {
     pub fn line(&self, offset: usize) -> usize {
         let offset = offset.min(self.text.len());
         self.text.as_bytes()[..offset].iter().filter(|byte| **byte == b'\n').count() + 1
+    }
+
+    /// Returns the 1-based line and the 1-based column, in characters, of `offset`.
+    pub fn position(&self, offset: usize) -> (usize, usize) {
+        let offset = self.text.floor_char_boundary(offset);
+        let line_start = self.text[..offset].rfind('\n').map_or(0, |feed| feed + 1);
+        let before = self.text[line_start..offset].chars().filter(|char| *char != BYTE_ORDER_MARK);
+        (self.line(offset), before.count() + 1)
     }
 
     /// Returns the text of a 1-based line without its line end.
@@ -139,7 +149,7 @@ pub fn render(source: &Source, diagnostic: &Diagnostic) -> String {
     let shown_last = last.min(first + SHOWN_LINES - 1);
     let width = shown_last.to_string().len();
     let line_start = text[..start].rfind('\n').map_or(0, |feed| feed + 1);
-    let column = text[line_start..start].chars().filter(|char| *char != BYTE_ORDER_MARK).count() + 1;
+    let (_, column) = source.position(start);
 
     let mut out = String::new();
     let rule = diagnostic.rule.map(|rule| format!("[{rule}]")).unwrap_or_default();

@@ -67,6 +67,7 @@ pub mod archive;
 pub mod assemble;
 pub mod builder;
 pub mod cache;
+pub mod checkup;
 pub mod context;
 pub mod diagnostic;
 pub mod digest;

@@ -51,7 +51,13 @@ impl Reference {
         if self.registry != DEFAULT_REGISTRY {
             return self.name();
         }
-        self.repository.strip_prefix("library/").unwrap_or(&self.repository).to_owned()
+        let short = match self.repository.strip_prefix("library/") {
+            Some(official) if !official.contains('/') => official,
+            _ => &self.repository,
+        };
+        // A first component that looks like a host would be read as one.
+        let first = short.split_once('/').map(|(first, _)| first);
+        if first.is_some_and(is_host) { self.name() } else { short.to_owned() }
     }
 
     /// Returns registry and repository, without tag and digest.
@@ -170,6 +176,8 @@ mod tests {
             ("localhost:5000/x/y:v", "localhost:5000/x/y:v", "localhost:5000/x/y:v"),
             ("ghcr.io/o/r", "ghcr.io/o/r:latest", "ghcr.io/o/r:latest"),
             ("index.docker.io/library/x", "docker.io/library/x:latest", "x:latest"),
+            ("docker.io/library/a/b", "docker.io/library/a/b:latest", "library/a/b:latest"),
+            ("docker.io/a.b/c", "docker.io/a.b/c:latest", "docker.io/a.b/c:latest"),
             ("a__b/c--d/e.f", "docker.io/a__b/c--d/e.f:latest", "a__b/c--d/e.f:latest"),
         ] {
             let reference: Reference = text.parse().unwrap();

@@ -115,6 +115,14 @@ impl Error {
         matches!(self, Self::Step(error) if matches!(*error.cause, solve::Cause::Cancelled))
     }
 
+    /// Returns the last lines that a failed command wrote.
+    pub fn output(&self) -> &[String] {
+        match self {
+            Self::Step(error) => error.cause.output(),
+            _ => &[],
+        }
+    }
+
     /// Returns one thing to try, where there is one.
     pub fn help(&self) -> Option<String> {
         let Self::Step(error) = self else { return None };

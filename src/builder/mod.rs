@@ -30,14 +30,14 @@ pub use request::{Annotations, Destination, Export, ExportKind, NamedContext, Na
 
 use self::bases::Finder;
 use self::remotes::Brought;
+use crate::checkup::{self, Examination};
 use crate::context::{self, IgnoreFile};
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
-use crate::dockerfile::{self, CheckFilter, CheckOptions, instruction::Dockerfile};
 use crate::event::{Event, Listener};
 use crate::graph::{Graph, Network};
 use crate::image::Blob;
-use crate::lower::{self, Bases, Lowered};
+use crate::lower;
 use crate::oci::Platform;
 use crate::pattern::Ignore;
 use crate::reference::Reference;
@@ -59,45 +59,53 @@ pub struct Plan {
 ///
 /// # Errors
 /// With all findings if one of them is an error, or if the store or a registry fails.
-pub fn plan(request: &Request, store: &Store, registry: &Registry) -> Result<Plan, Error> {
-    let parsed = dockerfile::parse(request.dockerfile.clone());
-    let Some(mut file) = parsed.dockerfile else { return Err(Error::Findings(parsed.diagnostics)) };
-    override_syntax(&mut file, request.syntax.as_deref());
-    let filter = CheckFilter::new(&file);
-    let mut findings = parsed.diagnostics;
-    findings.extend(dockerfile::checks(&file));
-    let options = request.lower_options();
-    let finder = Finder { request, store, registry };
-    let mut bases = Bases::default();
-    let lowered = loop {
-        match lower::lower(&file, &options, &bases) {
-            Ok(Lowered::Missing(requests)) => finder.answer(&requests, &mut bases),
-            Ok(Lowered::Done { graph, warnings }) => {
-                findings.extend(warnings);
-                break Ok(graph);
-            }
-            Err(more) => {
-                findings.extend(more);
-                break Err(());
-            }
-        }
-    };
-    findings.retain(|finding| filter.keeps(finding));
-    // Errors last: they are what the user has to read.
-    findings.sort_by_key(|finding| (finding.severity == Severity::Error, finding.span.start));
-    match lowered {
-        Ok(_) if CheckOptions::of(&file).error && !findings.is_empty() => Err(Error::Checks(findings)),
-        Ok(graph) => Ok(Plan { graph, warnings: findings }),
-        Err(()) => Err(Error::Findings(findings)),
+pub fn plan(request: &Request, lookup: Lookup<'_>) -> Result<Plan, Error> {
+    let found = examine(request, lookup, request.lower_options())?;
+    match found.graph {
+        Some(_) if !found.failing_checks().is_empty() => Err(Error::Checks(found.findings)),
+        Some(graph) => Ok(Plan { graph, warnings: found.findings }),
+        None => Err(Error::Findings(found.findings)),
     }
 }
 
-/// `BUILDKIT_SYNTAX` counts as if the file's first line said it.
-fn override_syntax(file: &mut Dockerfile, syntax: Option<&str>) {
-    if let Some(syntax) = syntax {
-        let span = file.directives.syntax.as_ref().map(|directive| directive.span).unwrap_or_default();
-        file.directives.syntax = Some(dockerfile::instruction::Spanned::new(syntax.to_owned(), span));
-    }
+/// Looks at the Dockerfile without building: at all of its stages, or at those that the target needs.
+///
+/// # Errors
+/// If the ignore file cannot be used.
+pub fn check(request: &Request, lookup: Lookup<'_>) -> Result<Examination, Error> {
+    let mut options = request.lower_options();
+    options.all_stages = options.target.is_none();
+    options.only_checked = true;
+    examine(request, lookup, options)
+}
+
+fn examine(request: &Request, lookup: Lookup<'_>, mut options: lower::Options) -> Result<Examination, Error> {
+    let ignore = request.main_ignore()?;
+    let (source, syntax) = (request.dockerfile.clone(), request.syntax.as_deref());
+    Ok(match lookup {
+        Lookup::None => {
+            options.build_platform = checkup::assumed_platform();
+            checkup::examine(source, syntax, &options, &ignore, checkup::assume)
+        }
+        Lookup::Images { store, registry } => {
+            let finder = Finder { request, store, registry };
+            checkup::examine(source, syntax, &options, &ignore, |wanted, bases| finder.answer(wanted, bases))
+        }
+    })
+}
+
+/// Where the bases of a Dockerfile that is only looked at come from.
+#[derive(Clone, Copy)]
+pub enum Lookup<'a> {
+    /// Nowhere: each counts as an image of linux/amd64 with only a search path.
+    None,
+    /// The store and the registries.
+    Images {
+        /// The store.
+        store: &'a Store,
+        /// The registries.
+        registry: &'a Registry,
+    },
 }
 
 impl Request {
@@ -128,6 +136,11 @@ impl Request {
 }
 
 impl Request {
+    fn main_ignore(&self) -> Result<Ignore, Error> {
+        let Some(IgnoreFile { path, text }) = &self.ignore else { return Ok(Ignore::default()) };
+        Ignore::parse(text).map_err(|source| Error::Ignore { path: path.clone(), source })
+    }
+
     /// Returns the directories that steps may read, with what is left out of each.
     fn contexts(&self, store: &Store) -> Result<Contexts, Error> {
         let mut contexts = Contexts::default();
@@ -177,7 +190,7 @@ pub fn build(
     listener.event(Event::Started { rung: request.isolation.to_string() });
     // Blobs of a running build are not garbage, named or not.
     let _lease = store.lease()?;
-    let Plan { graph, warnings } = plan(request, store, registry)?;
+    let Plan { graph, warnings } = plan(request, Lookup::Images { store, registry })?;
     for warning in warnings {
         listener.event(Event::Warning(warning));
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kiln::builder::{
     self, AddressOptions, Annotations, Built, Destination, Export, ExportKind, NamedContext, Request,
@@ -13,6 +13,7 @@ use kiln::reference::Reference;
 use kiln::time::Timestamp;
 
 use super::Outcome;
+use super::check::{self, Call};
 use super::context;
 use super::environment::Environment;
 use super::image_options::ImageArgs;
@@ -50,10 +51,16 @@ pub(crate) struct Args {
     /// Writes digests and names of the result to a JSON file.
     #[arg(long, value_name = "FILE")]
     metadata_file: Option<PathBuf>,
+    /// Asks something of the Dockerfile instead of building it: check, outline, targets; with `,format=json`.
+    #[arg(long, value_name = "QUESTION", default_value = "build")]
+    call: Call,
+    /// The same as `--call check`.
+    #[arg(long, conflicts_with = "call")]
+    check: bool,
 }
 
 /// What says what is to be built: shared by `build` and `plan`.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct SourceArgs {
     /// The build context: a directory, `-` (an archive or a Dockerfile on standard input), a git repository
     /// (`https://host/name.git#ref:directory`, `git@host:name`), or the address of an archive or a Dockerfile.
@@ -169,6 +176,27 @@ impl SourceArgs {
         Ok(())
     }
 
+    /// Takes a context that is a file for the Dockerfile; says whether there still is a context.
+    pub(crate) fn or_lone_dockerfile(&self) -> (Self, bool) {
+        let mut own = self.clone();
+        if self.file.is_some() || !self.context.is_file() {
+            return (own, true);
+        }
+        let directory = self.context.parent().filter(|parent| !parent.as_os_str().is_empty());
+        own.file =
+            Some(std::mem::replace(&mut own.context, directory.unwrap_or_else(|| Path::new(".")).to_owned()));
+        (own, false)
+    }
+
+    /// Returns where the Dockerfile lies; standard input lies nowhere.
+    pub(crate) fn dockerfile_path(&self) -> Option<PathBuf> {
+        if self.file.as_deref() == Some(Path::new("-")) {
+            return None;
+        }
+        let named = self.file.clone().unwrap_or_else(|| self.context.join("Dockerfile"));
+        Some(kiln::context::find_dockerfile(&named))
+    }
+
     fn build_args(&self) -> BTreeMap<String, String> {
         let from_environment = |name: &str| std::env::var(name).ok().map(|value| (name.to_owned(), value));
         let given = |arg: &String| match arg.split_once('=') {
@@ -194,6 +222,10 @@ impl SourceArgs {
 /// Runs a build and prints its result.
 pub(crate) fn run(args: &Args, environment: &Environment) -> Outcome {
     let mut request = args.source.request(environment)?;
+    let call = if args.check { Call::CHECK } else { args.call };
+    if !call.builds() {
+        return check::call(call, &request, environment);
+    }
     request.tags.clone_from(&args.tag);
     request.exports = exports(&args.output)?;
     let image = args.image.options(&mut request.exports)?;
@@ -209,7 +241,11 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Outcome {
     let cancel = interrupt::cancel_on_signal()?;
     let result = builder::build(&request, &store, &registry, &remotes, &*listener, &cancel);
     drop(listener);
-    let built = result.map_err(|error| explain(&request.dockerfile, error))?;
+    let built = result.map_err(|error| {
+        // Every other style has shown it.
+        let unseen = if style == Style::Quiet { last_output(&error) } else { String::new() };
+        explain(&request.dockerfile, error).after(&unseen)
+    })?;
     report_result(args, &request, &built)
 }
 
@@ -220,6 +256,16 @@ fn exports(outputs: &[OutputArg]) -> Result<Vec<Export>, Failure> {
         return Err(Failure::usage("only one --output can go to standard output"));
     }
     Ok(if exports.is_empty() { vec![Export::new(ExportKind::Store, None)] } else { exports })
+}
+
+/// Shows what a failed command wrote last.
+fn last_output(error: &builder::Error) -> String {
+    let output = error.output();
+    if output.is_empty() {
+        return String::new();
+    }
+    let lines: String = output.iter().map(|line| format!("  {line}\n")).collect();
+    format!("the command wrote last:\n{lines}\n")
 }
 
 /// Puts the line of the Dockerfile before an error that has one.

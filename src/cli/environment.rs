@@ -84,6 +84,12 @@ pub(crate) fn enter(global: &Global) -> Result<Environment, Failure> {
     Ok(Environment { store_root, isolation, now: now()? })
 }
 
+/// Finds the surroundings of a command that neither opens a store nor runs a step: nothing is entered or probed.
+pub(crate) fn outside(global: &Global) -> Result<Environment, Failure> {
+    let store_root = global.store.clone().unwrap_or_default();
+    Ok(Environment { store_root, isolation: Isolation::unprobed(), now: now()? })
+}
+
 fn default_store() -> Result<PathBuf, Failure> {
     if rustix::process::geteuid().is_root() {
         return Ok(PathBuf::from("/var/lib/kiln"));

@@ -5,6 +5,7 @@
 
 mod build;
 mod context;
+mod check;
 mod environment;
 mod image;
 mod image_options;
@@ -17,11 +18,12 @@ mod report;
 mod secret;
 mod ssh;
 mod step_options;
+mod why;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use self::report::Failure;
 
@@ -55,8 +57,12 @@ struct Global {
 enum Command {
     /// Builds an image from a Dockerfile.
     Build(Box<build::Args>),
+    /// Looks at a Dockerfile without building it.
+    Check(Box<check::Args>),
     /// Prints the build graph without building.
     Plan(Box<plan::Args>),
+    /// Says why steps of the last build were not cached.
+    Why(why::Args),
     /// Lists, inspects and removes the images of the store.
     #[command(subcommand)]
     Image(image::Command),
@@ -71,18 +77,23 @@ enum Command {
 /// Runs the command line and returns the exit code.
 pub(crate) fn run() -> ExitCode {
     report::show_panics_as_bugs();
-    let arguments = match Arguments::try_parse() {
+    let command = Arguments::command().mut_subcommand("check", check::with_optional_context);
+    let parsed = command.try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches));
+    let Arguments { global, command } = match parsed {
         Ok(arguments) => arguments,
         Err(error) => return report::usage(&error),
     };
-    let result = environment::enter(&arguments.global).and_then(|environment| match arguments.command {
-        Command::Build(args) => build::run(&args, &environment),
-        Command::Plan(args) => plan::run(&args, &environment),
-        Command::Image(command) => image::run(&command, &environment),
-        Command::Save(args) => image::save(&args, &environment),
-        Command::Load(args) => image::load(&args, &environment),
-        Command::Info => info::run(&environment),
-    });
+    let enter = || environment::enter(&global);
+    let result = match command {
+        Command::Build(args) => enter().and_then(|environment| build::run(&args, &environment)),
+        Command::Check(args) => check::run(&args, &global),
+        Command::Plan(args) => plan::run(&args, &global),
+        Command::Why(args) => enter().and_then(|environment| why::run(&args, &environment)),
+        Command::Image(command) => enter().and_then(|environment| image::run(&command, &environment)),
+        Command::Save(args) => enter().and_then(|environment| image::save(&args, &environment)),
+        Command::Load(args) => enter().and_then(|environment| image::load(&args, &environment)),
+        Command::Info => enter().and_then(|environment| info::run(&environment)),
+    };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => report::failure(&failure),

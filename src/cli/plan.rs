@@ -2,13 +2,12 @@
 
 use std::io::Write as _;
 
-use kiln::builder;
+use kiln::builder::{self, Lookup};
 use kiln::graph::plan;
 
-use super::Outcome;
 use super::build::{self, SourceArgs};
-use super::environment::Environment;
 use super::report::Failure;
+use super::{Global, Outcome, environment};
 
 /// The arguments of `kiln plan`.
 #[derive(Debug, clap::Args)]
@@ -18,6 +17,9 @@ pub(crate) struct Args {
     /// The form of the output: stable text or JSON.
     #[arg(long, default_value = "text")]
     format: Format,
+    /// Looks up no base image: each counts as linux/amd64 with only PATH in its environment.
+    #[arg(long)]
+    offline: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -27,12 +29,18 @@ enum Format {
 }
 
 /// Prints the graph.
-pub(crate) fn run(args: &Args, environment: &Environment) -> Outcome {
-    let request = args.source.request(environment)?;
-    let store = environment.store()?;
-    let registry = environment.registry(&store)?;
-    let plan = builder::plan(&request, &store, &registry)
-        .map_err(|error| build::explain(&request.dockerfile, error))?;
+pub(crate) fn run(args: &Args, global: &Global) -> Outcome {
+    // Without look-ups there is nothing to open and nowhere to enter.
+    let environment = if args.offline { environment::outside(global) } else { environment::enter(global) }?;
+    let request = args.source.request(&environment)?;
+    let plan = if args.offline {
+        builder::plan(&request, Lookup::None)
+    } else {
+        let store = environment.store()?;
+        let registry = environment.registry(&store)?;
+        builder::plan(&request, Lookup::Images { store: &store, registry: &registry })
+    };
+    let plan = plan.map_err(|error| build::explain(&request.dockerfile, error))?;
     let text = match args.format {
         Format::Text => plan::text(&plan.graph),
         Format::Json => format!("{:#}\n", plan::json(&plan.graph)),

@@ -33,6 +33,17 @@ impl Failure {
         Self { text: format!("error: {text}\n"), code: FAILED }
     }
 
+    /// Puts `text` before what is shown.
+    pub(crate) fn after(mut self, text: &str) -> Self {
+        self.text.insert_str(0, text);
+        self
+    }
+
+    /// Fails without a word: everything was said where the result goes.
+    pub(crate) fn told() -> Self {
+        Self { text: String::new(), code: FAILED }
+    }
+
     /// Shows that the user ended the command.
     pub(crate) fn cancelled() -> Self {
         Self { text: "error: cancelled\n".to_owned(), code: INTERRUPTED }

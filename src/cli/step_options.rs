@@ -14,7 +14,7 @@ use super::secret::SecretArg;
 use super::ssh::SshArg;
 
 /// What is said about RUN steps.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct StepArgs {
     /// Gives a secret to RUN --mount=type=secret: id=ID[,src=FILE|,env=VARIABLE][,type=file|env]; it is never kept.
     #[arg(long, value_name = "id=ID[,src=FILE]")]

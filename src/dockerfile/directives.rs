@@ -90,10 +90,10 @@ fn escape<'a>(
         let span = Span::new(start + found.at, start + found.at + found.value.len());
         if seen.contains(&found.name) {
             let whole = Span::new(start, start + line.trim_end().len());
-            diagnostics.push(Diagnostic::error(
-                whole,
-                format!("only one `{}` parser directive can be used", found.name),
-            ));
+            diagnostics.push(
+                Diagnostic::error(whole, format!("only one `{}` parser directive can be used", found.name))
+                    .with_help("remove one of the two"),
+            );
             continue;
         }
         if found.name == "escape" {

@@ -7,7 +7,7 @@ use crate::diagnostic::Diagnostic;
 
 use super::command::Cooked;
 use super::instruction::{Spanned, Word};
-use super::suggest::nearest;
+use crate::diagnostic::suggest::nearest;
 
 /// What a flag takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,14 @@ pub(super) enum Takes {
 /// The flags of one instruction, checked.
 pub(super) struct Flags {
     given: Vec<(&'static str, Spanned<String>)>,
+}
+
+/// Returns how a flag is written.
+fn usage(name: &str, takes: Takes) -> String {
+    match takes {
+        Takes::Boolean => format!("write `--{name}` or `--{name}=false`"),
+        Takes::Text | Takes::List => format!("write `--{name}=VALUE`"),
+    }
 }
 
 impl Flags {
@@ -39,14 +47,20 @@ impl Flags {
                     Diagnostic::error(flag.written.slice(0, equals).span(), format!("unknown flag {name}"));
                 return Err(match nearest(bare, known.iter().map(|(name, _)| *name)) {
                     Some(near) => error.with_help(format!("did you mean `--{near}`?")),
-                    None => error,
+                    None if known.is_empty() => error.with_help("this instruction takes no flags"),
+                    None => {
+                        let names: Vec<_> = known.iter().map(|(name, _)| format!("--{name}")).collect();
+                        error.with_help(format!("known here: {}", names.join(", ")))
+                    }
                 });
             };
             if *takes != Takes::List && given.iter().any(|(name, _)| name == known_name) {
-                return Err(Diagnostic::error(flag.written.span(), format!("flag {name} is given twice")));
+                return Err(Diagnostic::error(flag.written.span(), format!("flag {name} is given twice"))
+                    .with_help("remove one of the two"));
             }
             let value = check(name, value, *takes)
-                .map_err(|message| Diagnostic::error(flag.written.span(), message))?;
+                .map_err(|message| Diagnostic::error(flag.written.span(), message))
+                .map_err(|error| error.with_help(usage(known_name, *takes)))?;
             let span = flag.written.from((equals + 1).min(written.len())).span();
             given.push((
                 known_name,
@@ -130,12 +144,18 @@ mod tests {
             ("X --link=False b", Ok("link=false at False")),
             ("X --exclude=a --exclude=b c", Ok("exclude=a at a, exclude=b at b")),
             ("X --chown='a b' c", Ok("chown=a b at 'a b'")),
-            ("X --link= b", Err("--link=: flag --link needs a value")),
-            ("X --link=1 b", Err("--link=1: flag --link takes true or false, not `1`")),
-            ("X --chown b", Err("--chown: flag --chown needs a value")),
-            ("X --link --link b", Err("--link: flag --link is given twice")),
+            ("X --link= b", Err("--link=: flag --link needs a value (write `--link` or `--link=false`)")),
+            (
+                "X --link=1 b",
+                Err("--link=1: flag --link takes true or false, not `1` (write `--link` or `--link=false`)"),
+            ),
+            ("X --chown b", Err("--chown: flag --chown needs a value (write `--chown=VALUE`)")),
+            ("X --link --link b", Err("--link: flag --link is given twice (remove one of the two)")),
             ("X --chwn=a b", Err("--chwn: unknown flag --chwn (did you mean `--chown`?)")),
-            ("X --nothing b", Err("--nothing: unknown flag --nothing")),
+            (
+                "X --nothing b",
+                Err("--nothing: unknown flag --nothing (known here: --chown, --link, --exclude)"),
+            ),
         ] {
             assert_eq!(parse(line), expected.map(str::to_owned).map_err(str::to_owned), "for {line}");
         }

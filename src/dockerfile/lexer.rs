@@ -114,10 +114,13 @@ impl<'a> Lexer<'a> {
         self.at += whole.len();
         let line = Physical { start, text: whole.trim_end_matches(['\r', '\n']), whole };
         if whole.trim_end_matches('\n').len() >= LINE_LIMIT {
-            self.diagnostics.push(Diagnostic::error(
-                Span::new(start, start + line.text.chars().next().map_or(0, char::len_utf8)),
-                format!("line is longer than the allowed {} bytes", LINE_LIMIT - 1),
-            ));
+            self.diagnostics.push(
+                Diagnostic::error(
+                    Span::new(start, start + line.text.chars().next().map_or(0, char::len_utf8)),
+                    format!("line is longer than the allowed {} bytes", LINE_LIMIT - 1),
+                )
+                .with_help("split the line, or put its content into a file and COPY that"),
+            );
         }
         Some(line)
     }
@@ -209,8 +212,10 @@ impl<'a> Lexer<'a> {
         let redirections = match redirections(line.text.as_str()) {
             Ok(redirections) => redirections,
             Err(error) => {
-                self.diagnostics
-                    .push(Diagnostic::error(line.text.fragment().trim().span(), error.to_string()));
+                self.diagnostics.push(
+                    Diagnostic::error(line.text.fragment().trim().span(), error.to_string())
+                        .with_help(error.help()),
+                );
                 return;
             }
         };

@@ -21,7 +21,6 @@ mod lexer;
 mod mount;
 mod parse;
 mod statement;
-pub mod suggest;
 mod text;
 
 #[cfg(test)]
@@ -30,4 +29,4 @@ mod tests;
 pub use checks::{CheckFilter, CheckOptions, checks};
 pub use expand::{ExpandError, Expansion, Mode, expand};
 pub use mount::{Expander, parse_size};
-pub use parse::{Parsed, line_of, parse, parse_trigger};
+pub use parse::{Lines, Parsed, line_of, parse, parse_trigger};

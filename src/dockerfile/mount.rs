@@ -8,8 +8,8 @@ use crate::diagnostic::{Diagnostic, Span};
 
 use super::expand::{ExpandError, Mode, expand};
 use super::instruction::{Mount, MountKind, Sharing, Spanned, Word};
-use super::suggest::nearest;
 use super::text::Fragment;
+use crate::diagnostic::suggest::nearest;
 
 /// Replaces the variables of one option's value.
 pub type Expander<'a> = dyn FnMut(&str) -> Result<String, ExpandError> + 'a;
@@ -152,8 +152,8 @@ impl Reader<'_> {
                 (!value.is_empty()).then(|| Spanned::new(value.to_owned(), (self.locate)(field)));
             return Ok(());
         }
-        let resolved =
-            (self.resolve)(value).map_err(|cause| error(format!("cannot expand `{value}`: {cause}")))?;
+        let resolved = (self.resolve)(value)
+            .map_err(|cause| error(format!("cannot expand `{value}`: {cause}")).with_help(cause.help()))?;
         let raw = if self.keep_words { value } else { resolved.as_deref().unwrap_or(value) };
         // An empty environment name means the default one; any other empty text is as good as none.
         let word = (name == "env" || !raw.is_empty())
@@ -166,7 +166,7 @@ impl Reader<'_> {
             let unknown = error(format!("unknown option `{written}` of a mount"));
             return Err(match nearest(&name, OPTIONS.iter().copied()) {
                 Some(near) => unknown.with_help(format!("did you mean `{near}`?")),
-                None => unknown,
+                None => unknown.with_help(format!("known here: {}", OPTIONS.join(", "))),
             });
         }
         let Some(text) = resolved else {
@@ -186,7 +186,10 @@ impl Reader<'_> {
                 self.only_for(name, &[MountKind::Secret, MountKind::Ssh], kind_known)?;
                 self.mount.required = true;
             }
-            _ => return Err(error(format!("`{field}` is no `name=value` option of a mount"))),
+            _ => {
+                return Err(error(format!("`{field}` is no `name=value` option of a mount"))
+                    .with_help("write options as `name=value`, separated by commas"));
+            }
         }
         Ok(())
     }

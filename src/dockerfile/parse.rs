@@ -70,16 +70,36 @@ pub fn parse(source: Source) -> Parsed {
     Parsed { dockerfile, diagnostics }
 }
 
-/// Returns the 1-based line by which BuildKit names a finding: the first of the instruction, wherever in it the
-/// marked words stand.
-pub fn line_of(source: &Source, finding: &Diagnostic) -> usize {
-    // This check alone is reported where the instruction ends.
-    if finding.rule == Some(NO_EMPTY_CONTINUATION) {
-        return source.line(finding.span.start);
+/// The lines by which BuildKit names findings.
+pub struct Lines<'a> {
+    source: &'a Source,
+    /// The instructions, in order.
+    spans: Vec<Span>,
+}
+
+impl<'a> Lines<'a> {
+    /// Finds the instructions of a file, sound or not.
+    pub fn new(source: &'a Source) -> Self {
+        Self { source, spans: lex(source).lines.iter().map(|line| line.span).collect() }
     }
-    let holds = |line: &&LogicalLine| (line.span.start..=line.span.end).contains(&finding.span.start);
-    let start = lex(source).lines.iter().find(holds).map_or(finding.span.start, |line| line.span.start);
-    source.line(start)
+
+    /// Returns the 1-based line of a finding: the first of the instruction, wherever in it the marked words
+    /// stand.
+    pub fn of(&self, finding: &Diagnostic) -> usize {
+        let at = finding.span.start;
+        // This check alone is reported where the instruction ends.
+        if finding.rule == Some(NO_EMPTY_CONTINUATION) {
+            return self.source.line(at);
+        }
+        let before = self.spans.partition_point(|span| span.end < at);
+        let own = self.spans.get(before).filter(|span| span.start <= at);
+        self.source.line(own.map_or(at, |span| span.start))
+    }
+}
+
+/// Returns the line of one finding; see [`Lines::of`].
+pub fn line_of(source: &Source, finding: &Diagnostic) -> usize {
+    Lines::new(source).of(finding)
 }
 
 /// Parses one trigger, as ONBUILD stores it in an image's config. Spans point into `text`.
@@ -114,9 +134,9 @@ fn description(comments: &[String], name: &str) -> Option<String> {
 fn nothing_to_build(source: &Source, lines: &[LogicalLine]) -> Diagnostic {
     let at = Span::new(0, 0);
     if source.text.is_empty() {
-        Diagnostic::error(at, "the file is empty")
+        Diagnostic::error(at, "the file is empty").with_help("begin with a FROM instruction")
     } else if lines.is_empty() {
-        Diagnostic::error(at, "the file has no instructions")
+        Diagnostic::error(at, "the file has no instructions").with_help("begin with a FROM instruction")
     } else {
         let end = lines.last().map_or(at, |line| line.span);
         Diagnostic::error(end, "there is no stage to build").with_help("add a FROM instruction")

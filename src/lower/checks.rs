@@ -2,8 +2,8 @@
 //!
 //! Checks of the text alone (casing, comments) belong to the language.
 
+use crate::diagnostic::suggest::nearest;
 use crate::diagnostic::{Diagnostic, Span};
-use crate::dockerfile::suggest::nearest;
 use crate::oci::Platform;
 
 fn did_you_mean(suggestion: Option<&str>, sigil: &str) -> String {

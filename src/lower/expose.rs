@@ -19,7 +19,10 @@ impl Fold<'_, '_> {
         for word in sorted {
             let expansion = words::expand_at(&word.raw, word.span, self.build.escape, &self.state.scope)?;
             for text in &expansion.words {
-                let exposed = Exposed::parse(text).map_err(|reason| Diagnostic::error(word.span, reason))?;
+                let exposed = Exposed::parse(text).map_err(|reason| {
+                    Diagnostic::error(word.span, reason)
+                        .with_help("for example `8080`, `53/udp` or `8000-8010`")
+                })?;
                 if exposed.odd_protocol {
                     self.report(checks::expose_proto_casing(word.span, text));
                 }

@@ -198,7 +198,8 @@ impl Fold<'_, '_> {
         for word in paths {
             let path = self.word(word)?;
             if path.is_empty() {
-                return Err(Diagnostic::error(word.span, "VOLUME specified can not be an empty string"));
+                return Err(Diagnostic::error(word.span, "VOLUME specified can not be an empty string")
+                    .with_help("name a path, or give the variable in it a value"));
             }
             expanded.push(path);
         }

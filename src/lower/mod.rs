@@ -105,7 +105,9 @@ fn attempt(
     bases: &Bases,
     findings: &mut Vec<Diagnostic>,
 ) -> Result<Attempt, Diagnostic> {
-    syntax::check(&file.directives)?;
+    if !options.only_checked {
+        syntax::check(&file.directives)?;
+    }
     let globals = globals::Globals::evaluate(file, options, findings)?;
     let mut stages = stages::Stages::new(file, options, &globals, findings);
     if failed(findings) {

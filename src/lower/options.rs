@@ -38,6 +38,8 @@ pub struct Options {
     pub allow_insecure: bool,
     /// Lower every stage, needed or not: for checks.
     pub all_stages: bool,
+    /// Nothing will be done: what this builder or machine cannot do is no finding.
+    pub only_checked: bool,
 }
 
 impl Options {
@@ -58,6 +60,7 @@ impl Options {
             ulimits: Vec::new(),
             allow_insecure: false,
             all_stages: false,
+            only_checked: false,
         }
     }
 

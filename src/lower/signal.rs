@@ -1,7 +1,7 @@
 //! STOPSIGNAL: a number or a name that Linux knows.
 
+use crate::diagnostic::suggest::nearest;
 use crate::diagnostic::{Diagnostic, Span};
-use crate::dockerfile::suggest::nearest;
 
 const NAMES: [&str; 36] = [
     "ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "IOT", "KILL", "PIPE",
@@ -11,7 +11,10 @@ const NAMES: [&str; 36] = [
 
 /// Refuses what is no signal; the text itself is stored as written (statement 185).
 pub(super) fn check(text: &str, span: Span) -> Result<(), Diagnostic> {
-    let invalid = || Diagnostic::error(span, format!("invalid signal: {text}"));
+    let invalid = || {
+        Diagnostic::error(span, format!("invalid signal: {text}"))
+            .with_help("use a name such as `SIGTERM`, or a number")
+    };
     if let Ok(number) = text.parse::<i64>() {
         return if number == 0 { Err(invalid()) } else { Ok(()) };
     }

@@ -66,7 +66,10 @@ impl Fold<'_, '_> {
 
     fn chmod(&self, word: Option<&Word>, text: Option<&str>) -> Result<Option<Chmod>, Diagnostic> {
         let (Some(word), Some(text)) = (word, text) else { return Ok(None) };
-        Chmod::parse(text).map(Some).map_err(|error| Diagnostic::error(word.span, error.to_string()))
+        Chmod::parse(text).map(Some).map_err(|error| {
+            Diagnostic::error(word.span, error.to_string())
+                .with_help("for example `--chmod=755` or `--chmod=u+x`")
+        })
     }
 
     fn paths(&mut self, transfer: &Transfer) -> Result<Vec<(String, Span)>, Diagnostic> {

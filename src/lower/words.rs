@@ -40,12 +40,7 @@ pub(super) fn expand_for_show<'a>(text: &'a str, escape: char, variables: &Varia
 }
 
 fn failure(error: &ExpandError, span: Span) -> Diagnostic {
-    let finding = Diagnostic::error(span, format!("cannot expand this: {error}"));
-    if let ExpandError::Required { name, .. } = error {
-        return finding
-            .with_help(format!("set it with `--build-arg {name}=…` or declare it with ARG or ENV before"));
-    }
-    finding
+    Diagnostic::error(span, format!("cannot expand this: {error}")).with_help(error.help())
 }
 
 /// A command as the user is shown it: variables that have a value are replaced, all else stays.

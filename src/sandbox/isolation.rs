@@ -93,6 +93,11 @@ pub struct Isolation {
 }
 
 impl Isolation {
+    /// Returns the weakest isolation, for commands that run no step and so need not find out.
+    pub const fn unprobed() -> Self {
+        Self { rung: Rung::Chroot, overlay: Overlay::Absent, devices: false, reason: None }
+    }
+
     /// Returns what directories can hold here.
     pub const fn disk(&self) -> Disk {
         Disk {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::FetchError;
 use crate::diagnostic::Span;
+use crate::path::RelPath;
 use crate::{context, layer, place, rootfs, sandbox, store, tree};
 
 /// A step that failed.
@@ -36,6 +37,16 @@ pub enum Cause {
     /// Files could not be selected or put in place.
     #[error(transparent)]
     Place(#[from] place::Error),
+    /// A source is not where it is looked for.
+    #[error("`{path}` does not exist in {whence}")]
+    Missing {
+        /// The source as it was looked for, clean.
+        path: RelPath,
+        /// What was searched, for example `the build context`.
+        whence: String,
+        /// What is there.
+        help: Option<String>,
+    },
     /// A source is not in its context because a rule of the ignore file took it out.
     #[error("`{path}` is excluded by line {line} of {ignore_file}: `{rule}`")]
     Ignored {
@@ -142,10 +153,32 @@ impl Cause {
             Self::MissingAgent { id } => {
                 Some(format!("add `--ssh {id}` to the build; it takes the agent of SSH_AUTH_SOCK"))
             }
-            Self::Command { output, .. } if !output.is_empty() => {
-                Some(format!("the last lines of its output:\n{}", output.join("\n")))
-            }
+            Self::Missing { help, .. } => help.clone(),
+            Self::Command { exit, output, .. } => Some(advice(exit, output.is_empty()).to_owned()),
             _ => None,
         }
+    }
+
+    /// Returns the last lines that a failed command wrote.
+    pub fn output(&self) -> &[String] {
+        match self {
+            Self::Command { output, .. } => output,
+            _ => &[],
+        }
+    }
+}
+
+/// What to try when a command failed.
+fn advice(exit: &str, silent: bool) -> &'static str {
+    if exit.ends_with("code: 127") {
+        "127 says that a program was not found: install it in a step before, or look at its name and PATH"
+    } else if exit.ends_with("code: 126") {
+        "126 says that a file is no program: look at its mode (`COPY --chmod=755`) and its first line"
+    } else if exit.contains("SIGKILL") || exit.ends_with("code: 137") {
+        "something killed it; the kernel does so when memory is short"
+    } else if silent {
+        "it wrote nothing; `set -x` in front of the command shows what is done"
+    } else {
+        "the lines that it wrote last say why"
     }
 }

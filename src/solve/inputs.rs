@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use super::error::Cause;
-use super::{Snapshot, Workshop, remote};
+use super::{Snapshot, Workshop, missing, remote};
 use crate::cache::KeyBuilder;
 use crate::context::{Directory, Files};
 use crate::digest::Digest;
@@ -92,7 +92,7 @@ impl Contexts {
             Place::Remote(remote) => return of_files(&*remote::open(remote, workshop)?),
         };
         let selection = select(directory, path, SelectOptions { parents, excludes })
-            .map_err(|error| explain(context, directory, path, error))?;
+            .map_err(|error| explain(context, directory, &whence(name), path, error))?;
         let paths: Vec<RelPath> = selection.paths().collect();
         let tree = directory.tree(&paths)?;
         let digest = digest(&tree, &selection);
@@ -143,7 +143,8 @@ pub(super) fn choose_in(
     parents: bool,
     excludes: &[String],
 ) -> Result<Chosen, Cause> {
-    let selection = select(tree, path, SelectOptions { parents, excludes })?;
+    let selection = select(tree, path, SelectOptions { parents, excludes })
+        .map_err(|error| missing::explain(tree, "the stage or image", error))?;
     let digest = digest(tree, &selection);
     Ok(Chosen { selection, tree: tree.clone(), digest, bytes: None })
 }
@@ -161,8 +162,13 @@ pub(super) fn literal(path: &RelPath) -> String {
     escaped
 }
 
+/// Names a context for the user.
+fn whence(name: Option<&str>) -> String {
+    name.map_or_else(|| "the build context".to_owned(), |name| format!("the build context `{name}`"))
+}
+
 /// Says which rule took a missing source out of the context.
-fn explain(context: &Context, directory: &Directory, path: &str, error: place::Error) -> Cause {
+fn explain(context: &Context, directory: &Directory, whence: &str, path: &str, error: place::Error) -> Cause {
     let place::Error::NotFound { path: missing } = &error else { return error.into() };
     match directory.excluded_by(missing) {
         Some(rule) => Cause::Ignored {
@@ -171,7 +177,7 @@ fn explain(context: &Context, directory: &Directory, path: &str, error: place::E
             line: rule.line,
             rule: rule.text.clone(),
         },
-        None => error.into(),
+        None => missing::explain(directory, whence, error),
     }
 }
 
@@ -193,7 +199,7 @@ fn digest(tree: &Tree, selection: &Selection) -> Digest {
 }
 
 /// Returns the digest of one entry, of a directory without what is in it.
-fn entry_digest(tree: &Tree, path: &RelPath) -> Option<Digest> {
+pub(super) fn entry_digest(tree: &Tree, path: &RelPath) -> Option<Digest> {
     let entry = tree.get(path)?;
     if entry.kind != Kind::Directory {
         return tree.digest(path);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::demand::{Answer, Demand, lookup, packed_steps};
 use super::error::{Cause, Error};
+use super::journal::Fates;
 use super::key::{self, Definition};
 use super::{Snapshot, Solution, Workshop, copy, identity, pack, run, unpack};
 use crate::cache::{Key, Record, differing};
@@ -37,9 +38,10 @@ pub(super) fn run(
     workshop: &Workshop<'_>,
     pack: bool,
 ) -> Result<Solution, Error> {
-    let shared = Shared { graph, definitions, packed: packed_steps(graph), pack, workshop };
+    let fates = Fates::new(graph);
+    let shared = Shared { graph, definitions, packed: packed_steps(graph), pack, workshop, fates: &fates };
     let (sender, receiver) = channel();
-    std::thread::scope(|scope| {
+    let result = std::thread::scope(|scope| {
         let mut state = State::new(graph, plan);
         state.announce_skipped(&shared);
         let mut failure = None;
@@ -95,7 +97,9 @@ pub(super) fn run(
             Some(error) => Err(error),
             None => Ok(state.into_solution(graph)),
         }
-    })
+    });
+    fates.write(graph, definitions, workshop);
+    result
 }
 
 fn send(sender: &Sender<Message>, message: Message) {
@@ -223,6 +227,7 @@ struct Shared<'a> {
     packed: Vec<bool>,
     pack: bool,
     workshop: &'a Workshop<'a>,
+    fates: &'a Fates,
 }
 
 impl Shared<'_> {
@@ -234,6 +239,7 @@ impl Shared<'_> {
         let task = id.index();
         workshop.listener.event(Event::TaskStarted { task, name: step.name.clone() });
         let finish = |outcome| {
+            self.fates.note(id, &outcome);
             workshop.listener.event(Event::TaskFinished { task, outcome, elapsed: started.elapsed() });
         };
         let work = || -> Result<(Arc<Snapshot>, Option<Pending>, Outcome), Cause> {
@@ -318,6 +324,7 @@ impl Shared<'_> {
 
     fn announce(&self, id: StepId, outcome: Outcome, elapsed: Duration) {
         let task = id.index();
+        self.fates.note(id, &outcome);
         let listener = self.workshop.listener;
         listener.event(Event::TaskStarted { task, name: self.graph.step(id).name.clone() });
         listener.event(Event::TaskFinished { task, outcome, elapsed });

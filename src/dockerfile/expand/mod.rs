@@ -82,6 +82,28 @@ pub enum ExpandError {
     },
 }
 
+impl ExpandError {
+    /// Returns one thing to try.
+    pub fn help(&self) -> String {
+        match self {
+            Self::UnterminatedQuote { quote } => {
+                format!("close the quote, or write `\\{quote}` for the character")
+            }
+            Self::MissingBrace => "close it with `}`, or write `\\$` for a dollar sign".to_owned(),
+            Self::MissingSlash => "write `${NAME/PATTERN/REPLACEMENT}`".to_owned(),
+            Self::BadSubstitution => "write `${NAME}`, or `\\$` for a dollar sign".to_owned(),
+            Self::TooDeep => "use an ARG or ENV for a part of it".to_owned(),
+            Self::UnsupportedModifier { .. } => {
+                "known are `-`, `+`, `?`, each also with `:`, and `#`, `##`, `%`, `%%`, `/`, `//`".to_owned()
+            }
+            Self::Required { name, .. } => {
+                format!("set it with `--build-arg {name}=…` or declare it with ARG or ENV before")
+            }
+            Self::BadPattern { .. } => "escape only `*`, `?` and the backslash itself".to_owned(),
+        }
+    }
+}
+
 /// Expands `word` against the variables that `lookup` knows.
 ///
 /// # Errors

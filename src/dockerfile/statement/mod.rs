@@ -9,6 +9,7 @@ mod pairs;
 mod run;
 mod settings;
 mod transfer;
+mod usage;
 
 use crate::diagnostic::Diagnostic;
 
@@ -16,8 +17,8 @@ use super::command::Command;
 use super::flags::{Flags, Takes};
 use super::instruction::{From, Kind, Word};
 use super::lexer::{Body, LogicalLine};
-use super::suggest::nearest;
 use super::text::Fragment;
+use crate::diagnostic::suggest::nearest;
 
 /// The names of all instructions.
 pub(super) const NAMES: &[&str] = &[
@@ -62,7 +63,8 @@ struct Line<'a> {
 
 /// Reads a logical line.
 pub(super) fn parse(line: &LogicalLine, escape: char) -> Result<Statement, Diagnostic> {
-    statement(&Line::new(line.text.fragment(), &line.bodies, escape))
+    let line = Line::new(line.text.fragment(), &line.bodies, escape);
+    statement(&line).map_err(|error| usage::advise(error, &line.name))
 }
 
 fn statement(line: &Line<'_>) -> Result<Statement, Diagnostic> {

@@ -6,8 +6,8 @@ use super::super::flags::{Flags, Takes};
 use super::super::instruction::{Network, Run, Security, Spanned, Word};
 use super::super::lexer::Body;
 use super::super::mount;
-use super::super::suggest::nearest;
 use super::{Line, command_line};
+use crate::diagnostic::suggest::nearest;
 
 const NETWORKS: &[(&str, Network)] =
     &[("default", Network::Default), ("none", Network::None), ("host", Network::Host)];

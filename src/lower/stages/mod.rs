@@ -8,10 +8,10 @@ mod reach;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use crate::diagnostic::suggest::nearest;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::dockerfile::instruction::{Dockerfile, Instruction, Kind, Stage, Transfer};
 use crate::dockerfile::parse_trigger;
-use crate::dockerfile::suggest::nearest;
 use crate::oci::Platform;
 use crate::reference::Reference;
 
@@ -165,7 +165,7 @@ impl<'a> Stages<'a> {
             let finding = Diagnostic::error(span, error.to_string());
             match self.similar_stage(name) {
                 Some(stage) => finding.with_help(format!("did you mean stage `{stage}`?")),
-                None => finding,
+                None => finding.with_help("write `[REGISTRY/]NAME[:TAG]`, for example `debian:13`"),
             }
         })?;
         if let Some((key, kind)) = self.options.named_context(name, platform) {

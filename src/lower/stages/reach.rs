@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::diagnostic::suggest::nearest;
 use crate::diagnostic::{Diagnostic, Span};
-use crate::dockerfile::suggest::nearest;
 
 use super::super::{BaseKey, BaseName, BaseRequest, Bases};
 use super::{Foundation, Stages};
@@ -97,14 +97,16 @@ impl Stages<'_> {
 
     fn not_found(&self, key: &BaseKey, reason: &str, span: Span) -> Diagnostic {
         let finding = Diagnostic::error(span, format!("cannot get the image {}: {reason}", key.name));
-        let BaseName::Reference(reference) = &key.name else { return finding };
+        let BaseName::Reference(reference) = &key.name else {
+            return finding.with_help("see what --build-context says for this name");
+        };
         let name = reference.familiar_name();
         if let Some(stage) = self.similar_stage(&name) {
             return finding.with_help(format!("did you mean stage `{stage}`?"));
         }
         match nearest(&name, COMMON_IMAGES) {
             Some(image) => finding.with_help(format!("did you mean `{image}`?")),
-            None => finding,
+            None => finding.with_help("check name and tag, and whether this machine may pull the image"),
         }
     }
 }
