@@ -5,12 +5,13 @@ use std::process::Command;
 
 use crate::support::kiln::{self, Kiln};
 use crate::support::listing::Image;
-use crate::support::{find_program, require, run, skip};
+use crate::support::registry::TestRegistry;
+use crate::support::{find_program, push, require, run, skip};
 
 /// Builds every case: whatever lies in `testdata/build` is a case, so none is forgotten.
 #[test]
 fn cases() {
-    require!("umoci", "skopeo", "setcap");
+    require!("umoci", "skopeo", "bzip2", "xz", "zstd");
     if !rustix::process::geteuid().is_root() {
         skip!("the cases make devices and give files away, as root");
     }
@@ -145,4 +146,27 @@ fn links_to_files_of_lower_layers() {
     assert!(text("two").ends_with("more\n"));
     let (again, _) = kiln.image("--no-cache context");
     assert_eq!(again.digest, image.digest);
+}
+
+/// A base from a registry is pulled once, by tag and by digest, and is the same as from a layout.
+#[test]
+fn a_base_from_a_registry() {
+    require!("docker-registry", "skopeo");
+    let Some(kiln) = Kiln::with_busybox() else { skip!("busybox-static is not installed") };
+    let registry = TestRegistry::start();
+    let name = format!("{}/library/base", registry.host());
+    push(&kiln.at("bases"), "busybox", &format!("{name}:1"), None);
+    let dockerfile = |base: &str| format!("FROM {base}\nRUN echo made > /made\n");
+    kiln.dockerfile(&dockerfile("busybox"));
+    let (expected, _) = kiln.image("context");
+    kiln.dockerfile(&dockerfile(&format!("{name}:1")));
+    let (image, _) = kiln.image("--no-cache context");
+    assert_eq!(image.digest, expected.digest);
+    // With a digest, and all of it in the store, nobody is asked.
+    let digest = run("skopeo", ["inspect", "--tls-verify=false", "--format={{.Digest}}", &format!("docker://{name}:1")]);
+    kiln.dockerfile(&dockerfile(&format!("{name}@{}", digest.trim())));
+    let (by_digest, _) = kiln.image("context");
+    drop(registry);
+    let (again, _) = kiln.image("context");
+    assert_eq!((by_digest.digest, again.digest), (expected.digest.clone(), expected.digest));
 }
