@@ -163,7 +163,10 @@ fn a_base_from_a_registry() {
     let (image, _) = kiln.image("--no-cache context");
     assert_eq!(image.digest, expected.digest);
     // With a digest, and all of it in the store, nobody is asked.
-    let digest = run("skopeo", ["inspect", "--tls-verify=false", "--format={{.Digest}}", &format!("docker://{name}:1")]);
+    let digest = run(
+        "skopeo",
+        ["inspect", "--tls-verify=false", "--format={{.Digest}}", &format!("docker://{name}:1")],
+    );
     kiln.dockerfile(&dockerfile(&format!("{name}@{}", digest.trim())));
     let (by_digest, _) = kiln.image("context");
     drop(registry);
