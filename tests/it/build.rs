@@ -173,3 +173,21 @@ fn a_base_from_a_registry() {
     let (again, _) = kiln.image("context");
     assert_eq!((by_digest.digest, again.digest), (expected.digest.clone(), expected.digest));
 }
+
+/// What is made again just as it was is there, though nothing about it differs from what was removed.
+#[test]
+fn a_directory_that_is_made_again_as_it_was() {
+    let Some(kiln) = Kiln::with_busybox() else { skip!("busybox-static is not installed") };
+    let make = "mkdir -p /d/e && echo same > /d/e/f && touch -d @1000000000 /d/e/f /d/e /d";
+    kiln.dockerfile(&format!("FROM busybox\nRUN {make} && touch /d/gone\nRUN rm -r /d && {make}\n"));
+    for isolation in ["auto", "chroot"] {
+        let ended = kiln
+            .build(&format!("--isolation {isolation} --no-cache --output type=oci,dest=image.tar context"));
+        ended.success();
+        let tree = Image::read(&kiln.at("image.tar")).tree();
+        let names: Vec<_> = tree.0.keys().filter(|path| path.starts_with(b"d/")).collect();
+        assert_eq!(names, [&b"d/e"[..], b"d/e/f"], "{isolation}");
+        assert_eq!(tree.0[&b"d/e"[..]].mtime, 1_000_000_000, "{isolation}");
+        assert_eq!(tree.0[&b"d/e/f"[..]].mtime, 1_000_000_000, "{isolation}");
+    }
+}
