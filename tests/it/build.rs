@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::support::kiln::{self, Kiln};
 use crate::support::listing::Image;
 use crate::support::registry::TestRegistry;
-use crate::support::{find_program, push, require, run, skip};
+use crate::support::{find_program, push, require, run, skip, validate};
 
 /// Builds every case: whatever lies in `testdata/build` is a case, so none is forgotten.
 #[test]
@@ -190,4 +190,34 @@ fn a_directory_that_is_made_again_as_it_was() {
         assert_eq!(tree.0[&b"d/e"[..]].mtime, 1_000_000_000, "{isolation}");
         assert_eq!(tree.0[&b"d/e/f"[..]].mtime, 1_000_000_000, "{isolation}");
     }
+}
+
+/// What the README builds first.
+#[test]
+fn the_demonstration() {
+    let Some(busybox) =
+        ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).exists())
+    else {
+        skip!("busybox-static is not installed")
+    };
+    let kiln = Kiln::new();
+    std::fs::create_dir(kiln.at("tools")).unwrap();
+    std::fs::copy(busybox, kiln.at("tools/busybox")).unwrap();
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/demo");
+    let mut command = kiln.command();
+    command.args(["build", "--build-context", "tools=tools", "--output", "type=oci,dest=app.tar"]).arg(demo);
+    let ended = kiln::ended(&mut command).success();
+    assert!(!ended.stderr.contains("[unused"), "{}", ended.stderr);
+    let archive = kiln.at("app.tar");
+    validate::assert_sound(&archive);
+    let tree = Image::read(&archive).tree();
+    let page = &tree.0[&b"srv/www/index.html"[..]];
+    assert_eq!(page.owner, (80, 80));
+    assert!(page.text.contains("<h1>Welcome</h1>"), "{}", page.text);
+    assert!(!tree.0.contains_key(&b"site"[..]) && tree.0.contains_key(&b"etc/site-passed"[..]));
+    assert_eq!(
+        kiln::ended(&mut command).success().count("DONE 0.0s"),
+        1,
+        "only the archive is written again"
+    );
 }
