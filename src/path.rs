@@ -191,7 +191,32 @@ impl EscapeExceptUtf8 for [u8] {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_clean_path_stays_below_the_root(text in "[ab./]{0,12}", other in "[ab./]{0,12}") {
+            let path = RelPath::clean(&text);
+            prop_assert_eq!(&RelPath::clean(path.as_bytes()), &path);
+            prop_assert!(path.components().all(|name| !matches!(name, b"" | b"." | b"..")));
+            let other = RelPath::clean(&other);
+            let joined = other.join(&path);
+            prop_assert_eq!(joined.strip_prefix(&other), Some(path.clone()));
+            prop_assert!(joined.starts_with(&other));
+            let rebuilt = path.components().fold(RelPath::root(), |above, name| above.child(name));
+            prop_assert_eq!(&rebuilt, &path);
+            prop_assert!(path.ancestors().all(|above| path.starts_with(&above) && above < path));
+        }
+
+        #[test]
+        fn the_order_is_that_of_a_walk(a in "[ab./-]{0,8}", b in "[ab./-]{0,8}") {
+            let (a, b) = (RelPath::clean(&a), RelPath::clean(&b));
+            let names = |path: &RelPath| path.components().map(<[u8]>::to_vec).collect::<Vec<_>>();
+            prop_assert_eq!(a.cmp(&b), names(&a).cmp(&names(&b)));
+        }
+    }
 
     #[test]
     fn cleans_like_an_absolute_path() {

@@ -165,7 +165,34 @@ fn is_path_component(component: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_printed_is_parsed_back(
+            host in proptest::option::of("(localhost|[a-c]{1,3}\\.[a-c]{2}|[a-c]{1,3}:[1-9][0-9]{0,3})"),
+            path in "[a-c0-9]{1,3}([._-]?[a-c0-9]{1,3}){0,2}(/[a-c0-9]{1,3}){0,2}",
+            tag in proptest::option::of("[a-cA-C0-9_][a-cA-C0-9_.-]{0,5}"),
+            digest in proptest::option::of(any::<[u8; 4]>()),
+        ) {
+            let host = host.map(|host| host + "/").unwrap_or_default();
+            let tag = tag.map(|tag| format!(":{tag}")).unwrap_or_default();
+            let digest = digest.map(|bytes| format!("@{}", Digest::of(bytes))).unwrap_or_default();
+            let text = format!("{host}{path}{tag}{digest}");
+            let parsed: Reference = text.parse().unwrap();
+            prop_assert_eq!(parsed.to_string().parse(), Ok(parsed.clone()));
+            prop_assert_eq!(parsed.familiar().parse(), Ok(parsed));
+        }
+
+        #[test]
+        fn no_text_panics(text in "[aA/:@._ -]{0,12}") {
+            if let Ok(reference) = text.parse::<Reference>() {
+                prop_assert_eq!(reference.to_string().parse(), Ok(reference));
+            }
+        }
+    }
 
     #[test]
     fn normalises_as_docker_does() {

@@ -1,6 +1,6 @@
 //! The upper directory of a step: made before it, read after it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::CStr;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -46,9 +46,14 @@ pub fn scan_upper(directory: &Path, lower: &Tree, disk: Disk) -> Result<Changes,
     let visit =
         |found: &Found, at: BorrowedFd<'_>, name: &CStr| observe(directory, found, at, name, lower, disk);
     let observed = walk::walk(directory, &visit)?;
+    let opaque: HashSet<RelPath> =
+        observed.iter().filter(|(_, seen)| seen.is_opaque()).map(|(path, _)| path.clone()).collect();
+    // Below an opaque directory everything is new, also what is as it was before the directory was removed.
+    let made_anew =
+        |path: &RelPath| !opaque.is_empty() && path.ancestors().any(|above| opaque.contains(&above));
     let changed = |(path, seen): &(RelPath, Seen)| match seen {
         Seen::Gone => true,
-        Seen::Entry { entry, opaque, .. } => *opaque || !is_unchanged(lower, path, entry),
+        Seen::Entry { entry, opaque, .. } => *opaque || made_anew(path) || !is_unchanged(lower, path, entry),
     };
     let mut observed: Vec<_> = observed.into_iter().filter(changed).collect();
     link(observed.iter_mut().filter_map(|(_, seen)| match seen {
@@ -81,6 +86,12 @@ pub(super) fn is_unchanged(lower: &Tree, path: &RelPath, entry: &Entry) -> bool 
 enum Seen {
     Gone,
     Entry { entry: Entry, inode: Option<Inode>, opaque: bool },
+}
+
+impl Seen {
+    const fn is_opaque(&self) -> bool {
+        matches!(self, Self::Entry { opaque: true, .. })
+    }
 }
 
 /// A file with several names.

@@ -5,12 +5,13 @@ use std::process::Command;
 
 use crate::support::kiln::{self, Kiln};
 use crate::support::listing::Image;
-use crate::support::{find_program, require, run, skip};
+use crate::support::registry::TestRegistry;
+use crate::support::{find_program, push, require, run, skip, validate};
 
 /// Builds every case: whatever lies in `testdata/build` is a case, so none is forgotten.
 #[test]
 fn cases() {
-    require!("umoci", "skopeo", "setcap");
+    require!("umoci", "skopeo", "bzip2", "xz", "zstd");
     if !rustix::process::geteuid().is_root() {
         skip!("the cases make devices and give files away, as root");
     }
@@ -145,4 +146,75 @@ fn links_to_files_of_lower_layers() {
     assert!(text("two").ends_with("more\n"));
     let (again, _) = kiln.image("--no-cache context");
     assert_eq!(again.digest, image.digest);
+}
+
+/// A base from a registry is pulled once, by tag and by digest, and is the same as from a layout.
+#[test]
+fn a_base_from_a_registry() {
+    require!("docker-registry", "skopeo");
+    let Some(kiln) = Kiln::with_busybox() else { skip!("busybox-static is not installed") };
+    let registry = TestRegistry::start();
+    let name = format!("{}/library/base", registry.host());
+    push(&kiln.at("bases"), "busybox", &format!("{name}:1"), None);
+    let dockerfile = |base: &str| format!("FROM {base}\nRUN echo made > /made\n");
+    kiln.dockerfile(&dockerfile("busybox"));
+    let (expected, _) = kiln.image("context");
+    kiln.dockerfile(&dockerfile(&format!("{name}:1")));
+    let (image, _) = kiln.image("--no-cache context");
+    assert_eq!(image.digest, expected.digest);
+    // With a digest, and all of it in the store, nobody is asked.
+    let digest = run(
+        "skopeo",
+        ["inspect", "--tls-verify=false", "--format={{.Digest}}", &format!("docker://{name}:1")],
+    );
+    kiln.dockerfile(&dockerfile(&format!("{name}@{}", digest.trim())));
+    let (by_digest, _) = kiln.image("context");
+    drop(registry);
+    let (again, _) = kiln.image("context");
+    assert_eq!((by_digest.digest, again.digest), (expected.digest.clone(), expected.digest));
+}
+
+/// What is made again just as it was is there, though nothing about it differs from what was removed.
+#[test]
+fn a_directory_that_is_made_again_as_it_was() {
+    let Some(kiln) = Kiln::with_busybox() else { skip!("busybox-static is not installed") };
+    let make = "mkdir -p /d/e && echo same > /d/e/f && touch -d @1000000000 /d/e/f /d/e /d";
+    kiln.dockerfile(&format!("FROM busybox\nRUN {make} && touch /d/gone\nRUN rm -r /d && {make}\n"));
+    for isolation in ["auto", "chroot"] {
+        let ended = kiln
+            .build(&format!("--isolation {isolation} --no-cache --output type=oci,dest=image.tar context"));
+        ended.success();
+        let tree = Image::read(&kiln.at("image.tar")).tree();
+        let names: Vec<_> = tree.0.keys().filter(|path| path.starts_with(b"d/")).collect();
+        assert_eq!(names, [&b"d/e"[..], b"d/e/f"], "{isolation}");
+        assert_eq!(tree.0[&b"d/e"[..]].mtime, 1_000_000_000, "{isolation}");
+        assert_eq!(tree.0[&b"d/e/f"[..]].mtime, 1_000_000_000, "{isolation}");
+    }
+}
+
+/// What the README builds first.
+#[test]
+fn the_demonstration() {
+    let Some(busybox) =
+        ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).exists())
+    else {
+        skip!("busybox-static is not installed")
+    };
+    let kiln = Kiln::new();
+    std::fs::create_dir(kiln.at("tools")).unwrap();
+    std::fs::copy(busybox, kiln.at("tools/busybox")).unwrap();
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/demo");
+    let mut command = kiln.command();
+    command.args(["build", "--build-context", "tools=tools", "--output", "type=oci,dest=app.tar"]).arg(demo);
+    let ended = kiln::ended(&mut command).success();
+    assert!(!ended.stderr.contains("[unused"), "{}", ended.stderr);
+    let archive = kiln.at("app.tar");
+    validate::assert_sound(&archive);
+    let tree = Image::read(&archive).tree();
+    let page = &tree.0[&b"srv/www/index.html"[..]];
+    assert_eq!(page.owner, (80, 80));
+    assert!(page.text.contains("<h1>Welcome</h1>"), "{}", page.text);
+    assert!(!tree.0.contains_key(&b"site"[..]) && tree.0.contains_key(&b"etc/site-passed"[..]));
+    let again = kiln::ended(&mut command).success();
+    assert!(!again.stderr.contains("rendered at") && again.count("CACHED") > 5, "{}", again.stderr);
 }
