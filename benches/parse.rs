@@ -17,11 +17,13 @@ fn main() {
     divan::main();
 }
 
-/// Every stage has twenty lines.
+/// Every stage has twenty lines; ten stand on one another, and each such tower copies from the one before.
 fn text() -> String {
     let mut text = String::from("ARG VERSION=1.2\n");
     for stage in 0..LINES / 20 {
-        let below = if stage == 0 { "scratch".to_owned() } else { format!("s{}", stage - 1) };
+        let below = if stage % 10 == 0 { "scratch".to_owned() } else { format!("s{}", stage - 1) };
+        let earlier =
+            if stage < 10 { ".".to_owned() } else { format!("--from=s{} /opt", stage - stage % 10 - 1) };
         let _ = write!(
             text,
             r#"FROM {below} AS s{stage}
@@ -32,6 +34,7 @@ ENV NAME=${{PREFIX##*/}}-${{VERSION%.*}}
 LABEL org.example.stage="{stage}" \
       org.example.version="${{VERSION}}"
 WORKDIR ${{PREFIX}}
+COPY {earlier} /opt
 RUN set -eux; \
     ./configure --prefix="$PREFIX" --flavor=$FLAVOR; \
     # A comment inside.

@@ -158,7 +158,8 @@ impl Directory {
         }
         let (Some(file), Some(cache)) = (&self.cache_file, self.cache.get()) else { return Ok(()) };
         let mut lookup = cache.lookup();
-        let mut records = Vec::new();
+        let mut writer = stat_cache::Writer::new(file).map_err(Error::StatCache)?;
+        let mut written = Ok(());
         let mut changed = false;
         self.listing.for_each_below(&RelPath::root(), &mut |path, node| {
             let Kind::File { content, .. } = &node.kind else { return };
@@ -169,9 +170,12 @@ impl Directory {
                 capability: content.capability.clone(),
             });
             changed |= old.is_none() && new.is_some();
-            records.extend(old.or(new).map(|record| (path, record)));
+            if let (Ok(()), Some(record)) = (&written, old.or(new)) {
+                written = writer.push(&path, &record);
+            }
         });
-        if changed { stat_cache::save(file, &records).map_err(Error::StatCache) } else { Ok(()) }
+        written.map_err(Error::StatCache)?;
+        if changed { writer.save(file).map_err(Error::StatCache) } else { Ok(()) }
     }
 }
 

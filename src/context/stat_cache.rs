@@ -20,7 +20,7 @@
 //! takes only digests of files whose last change lies before the hashing began ([`Horizon`]). The
 //! clock is that of the file system: the time that a file made there gets.
 
-use std::io::{self, Write as _};
+use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 
 use fs_err as fs;
@@ -31,6 +31,7 @@ use crate::path::RelPath;
 
 const MAGIC: &[u8] = b"kiln stat cache 1\n";
 const DIGEST_BYTES: usize = 32;
+const WRITE_BUFFER_BYTES: usize = 256 * 1024;
 /// Size, two times, inode, device.
 const IDENTITY_BYTES: usize = 8 + 12 + 12 + 8 + 8;
 
@@ -150,20 +151,44 @@ impl Lookup<'_> {
     }
 }
 
-/// Replaces the cache in `file` by `records`, which are in the order of paths.
-pub(super) fn save(file: &Path, records: &[(RelPath, Record)]) -> io::Result<()> {
-    let mut bytes = MAGIC.to_vec();
-    for (path, record) in records {
-        write_record(&mut bytes, path, record);
+/// A cache that is being written.
+pub(super) struct Writer {
+    file: BufWriter<tempfile::NamedTempFile>,
+    hasher: Hasher,
+    record: Vec<u8>,
+}
+
+impl Writer {
+    /// Begins the cache that will replace the one in `file`.
+    pub(super) fn new(file: &Path) -> io::Result<Self> {
+        let directory = file.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(directory)?;
+        let temporary = tempfile::NamedTempFile::new_in(directory)?;
+        let file = BufWriter::with_capacity(WRITE_BUFFER_BYTES, temporary);
+        let mut writer = Self { file, hasher: Hasher::new(), record: MAGIC.to_vec() };
+        writer.write()?;
+        Ok(writer)
     }
-    let mut hasher = Hasher::new();
-    hasher.update(&bytes);
-    bytes.extend_from_slice(hasher.finish().as_bytes());
-    let directory = file.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(directory)?;
-    let mut temporary = tempfile::NamedTempFile::new_in(directory)?;
-    temporary.write_all(&bytes)?;
-    temporary.persist(file).map(drop).map_err(|error| error.error)
+
+    /// Adds the record of `path`, which comes behind all before in the order of paths.
+    pub(super) fn push(&mut self, path: &RelPath, record: &Record) -> io::Result<()> {
+        write_record(&mut self.record, path, record);
+        self.write()
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        self.hasher.update(&self.record);
+        self.file.write_all(&self.record)?;
+        self.record.clear();
+        Ok(())
+    }
+
+    /// Replaces the cache in `file` by what was added.
+    pub(super) fn save(mut self, file: &Path) -> io::Result<()> {
+        self.file.write_all(self.hasher.finish().as_bytes())?;
+        let temporary = self.file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        temporary.persist(file).map(drop).map_err(|error| error.error)
+    }
 }
 
 fn write_record(bytes: &mut Vec<u8>, path: &RelPath, record: &Record) {

@@ -94,11 +94,11 @@ impl<'a> Destination<'a> {
     }
 
     /// Returns what differs from the view, and the directories above it as they are.
-    pub(super) fn into_changes(self) -> Changes {
+    pub(super) fn into_changes(mut self) -> Changes {
         let mut found: Vec<(RelPath, u16)> = Vec::with_capacity(self.put.len());
-        for (path, origin) in &self.put {
+        for (path, origin) in std::mem::take(&mut self.put) {
             // The root's own metadata is in no layer.
-            if path.is_root() || !self.differs(path) {
+            if path.is_root() || !self.differs(&path) {
                 continue;
             }
             // In the order of paths, what is above both this and the last one found is there already.
@@ -113,7 +113,7 @@ impl<'a> Destination<'a> {
                 missing.push((parent, 0));
             }
             found.extend(missing.into_iter().rev());
-            found.push((path.clone(), *origin));
+            found.push((path, origin));
         }
         let upsert = |(path, origin): (RelPath, u16)| {
             let entry =
