@@ -95,8 +95,8 @@ pub fn open_context(remote: &Remote, remotes: &Remotes, store: &Store) -> Result
     let silent = |_, _| {};
     let files = remotes.open(remote, &silent)?;
     let time = remotes.time(remote, &silent)?;
-    let Remote::Http(_) = remote else { return Ok(ForeignContext { files, only_file: None, time }) };
-    let name = RelPath::clean(DOWNLOAD_NAME);
+    let Remote::Http(source) = remote else { return Ok(ForeignContext { files, only_file: None, time }) };
+    let name = RelPath::clean(&source.name);
     let file = || fs_err::File::open(files.path().join(name.as_path()));
     let mut start = Vec::new();
     file()?.take(START_BYTES).read_to_end(&mut start)?;

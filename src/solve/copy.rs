@@ -44,7 +44,8 @@ pub(super) fn copy(
         chosen.push(match source {
             Source::Inline { .. } => None,
             Source::Remote { remote, .. } => {
-                let (chosen, files) = remote::choose(remote, &copy.excludes, workshop)?;
+                let files = remote::again(remote, workshop)?;
+                let chosen = remote::choose(remote, &files, &copy.excludes)?;
                 Some((Arc::new(chosen), files.bytes()))
             }
             Source::Path { input, path } => Some(match (&definition.chosen[index], input) {

@@ -36,7 +36,7 @@ pub struct Contexts(BTreeMap<Option<String>, Place>);
 #[derive(Debug)]
 enum Place {
     /// In a directory of this machine.
-    Directory(Context, OnceLock<Directory>),
+    Directory(Box<(Context, OnceLock<Directory>)>),
     /// In the store, all of them.
     Files(Arc<Files>),
     /// On another machine.
@@ -58,7 +58,7 @@ pub(super) struct Chosen {
 impl Contexts {
     /// Adds a context: the main one under `None`.
     pub fn add(&mut self, name: Option<String>, context: Context) {
-        self.0.insert(name, Place::Directory(context, OnceLock::new()));
+        self.0.insert(name, Place::Directory(Box::new((context, OnceLock::new()))));
     }
 
     /// Adds a context whose files are all in the store.
@@ -87,7 +87,7 @@ impl Contexts {
             Ok(Arc::new(Chosen { bytes: Some(files.bytes()), ..chosen }))
         };
         let (context, directory) = match place {
-            Place::Directory(context, opened) => (context, context.open(opened)?),
+            Place::Directory(directory) => (&directory.0, directory.0.open(&directory.1)?),
             Place::Files(files) => return of_files(files),
             Place::Remote(remote) => return of_files(&*remote::open(remote, workshop)?),
         };
@@ -102,8 +102,8 @@ impl Contexts {
     /// Keeps what was learned of the files for the next build. A stat cache that cannot be written is none.
     pub fn remember(&self) {
         for place in self.0.values() {
-            if let Place::Directory(_, opened) = place
-                && let Some(directory) = opened.get()
+            if let Place::Directory(directory) = place
+                && let Some(directory) = directory.1.get()
             {
                 let _ = directory.remember();
             }

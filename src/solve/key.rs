@@ -133,7 +133,7 @@ pub(super) fn result(
         contents.push(match (&definition.chosen[index], source, &step.op) {
             (Some(chosen), _, _) => chosen.digest,
             (None, Some((From::Remote(remote), _)), Op::Copy(copy)) => {
-                remote::choose(remote, &copy.excludes, workshop)?.0.digest
+                remote::choose(remote, &*remote::open(remote, workshop)?, &copy.excludes)?.digest
             }
             (None, Some((From::Input(Input::Step(id)), path)), Op::Copy(copy)) => {
                 choose_of_step(inputs.source(*id), &path, copy.parents, &copy.excludes, workshop)?.digest

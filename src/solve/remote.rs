@@ -77,19 +77,19 @@ pub(super) fn open(remote: &Remote, workshop: &Workshop<'_>) -> Result<Arc<Files
     with_progress(remote, "fetching", workshop, |progress| workshop.remotes.open(remote, progress))
 }
 
-/// Brings the files of a remote source, and selects all of them.
-pub(super) fn choose(
-    remote: &Remote,
-    excludes: &[String],
-    workshop: &Workshop<'_>,
-) -> Result<(Chosen, Arc<Files>), Cause> {
-    let files = open(remote, workshop)?;
+/// Returns the files of a remote source that were brought when the key of the step was made.
+pub(super) fn again(remote: &Remote, workshop: &Workshop<'_>) -> Result<Arc<Files>, Cause> {
+    let files = workshop.remotes.open(remote, &|_, _| {});
+    files.map_err(|source| Cause::Remote { address: remote.shown(), source })
+}
+
+/// Selects what an ADD takes of a remote source: all of it.
+pub(super) fn choose(remote: &Remote, files: &Files, excludes: &[String]) -> Result<Chosen, Cause> {
     let path = match remote {
         Remote::Http(source) => literal(&crate::path::RelPath::clean(&source.name)),
         Remote::Git(_) => "/".to_owned(),
     };
-    let chosen = choose_in(&files.tree, &path, false, excludes)?;
-    Ok((chosen, files))
+    choose_in(&files.tree, &path, false, excludes)
 }
 
 fn with_progress<T>(

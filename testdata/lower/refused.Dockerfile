@@ -1,6 +1,6 @@
 FROM x
-ADD https://example.com/file /
-ADD https://example.com/repo.git /
+ADD --checksum=sha256:00 https://example.com/file /
+ADD https://example.com/repo.git?what=ever /
 COPY https://example.com/file /
 RUN --mount=type=secret,target=/ x
 RUN --mount=type=ssh,source=/key x
