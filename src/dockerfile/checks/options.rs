@@ -100,7 +100,9 @@ impl CheckFilter {
             let found = directive(comment, "").filter(|found| found.name == "check")?;
             CheckOptions::parse(found.value.split(' ').next().unwrap_or_default()).ok()
         };
-        let lines = lex(&file.source).lines;
+        // Reading the comments of a long file again costs more than all checks, and few files have options.
+        let may_have_options = file.source.text.to_ascii_lowercase().contains("check");
+        let lines = if may_have_options { lex(&file.source).lines } else { Vec::new() };
         let instructions = lines
             .iter()
             .filter_map(|line| Some((line.span, line.comments.iter().find_map(option)?)))
