@@ -36,16 +36,18 @@
 //!
 //! | room | what lives there | uses |
 //! |---|---|---|
-//! | [`digest`] [`path`] [`time`] [`mode`] [`diagnostic`] [`event`] | the ground: identities as types, clean paths, symbolic modes, findings with spans, progress | nothing (`event`: `diagnostic`) |
+//! | [`digest`] [`path`] [`time`] [`mode`] [`ulimit`] [`secret`] [`diagnostic`] [`event`] | the ground: identities as types, clean paths, symbolic modes, limits, values that nothing prints, findings with spans, progress | nothing (`event`: `diagnostic`) |
 //! | [`reference`](mod@reference) [`oci`] [`image`] | the nouns: names of images; manifest, index and config; layers and images as values | ground |
 //! | [`dockerfile`] | the language: lexer, typed instructions, word expansion, checks | `diagnostic` only |
+//! | [`address`] | addresses of downloads and git repositories, parsed | ground |
 //! | [`pattern`] | `.dockerignore` and the wildcards of COPY | `path` |
 //! | [`tree`] | the tree value, difference, application, content digests | ground |
-//! | [`graph`] | steps, operations, outputs; a cycle cannot be built | nouns |
-//! | [`lower`] | the only bridge from the language to the graph: scopes, ONBUILD, pruning, config and history | `dockerfile`, `graph`, nouns |
+//! | [`graph`] | steps, operations, outputs; a cycle cannot be built | nouns, `address` |
+//! | [`lower`] | the only bridge from the language to the graph: scopes, ONBUILD, pruning, config and history | `dockerfile`, `graph`, `address`, nouns |
+//! | [`checkup`] | looking at a Dockerfile without building it: checks, outline, targets, mending | `dockerfile`, `graph`, `lower`, `pattern` |
 //! | [`store`] | blobs in an OCI layout, entries of layers, records, directories, leases, collection | nouns, `graph` (how a cache mount is shared) |
 //! | [`place`] | what COPY, ADD and WORKDIR mean: selections and a view to changes; pure | `tree`, `pattern` |
-//! | [`context`] | directories as build contexts, their listing, digests and stat cache | `pattern`, `place`, `tree` |
+//! | [`context`] | directories as build contexts, their listing, digests and stat cache | `pattern`, `place`, `store`, `tree` |
 //! | [`layer`] | tar both ways, whiteouts, the packing pipeline | `tree` |
 //! | [`rootfs`] | layers as directories, and what a step changed in them | `layer`, `tree` |
 //! | [`sandbox`] | one process in a root: namespaces, ids, capabilities, seccomp; the only room with `unsafe` | `rootfs` (content that is placed where nothing can be mounted) |
@@ -54,6 +56,7 @@
 //! | [`assemble`] | image documents, written and read | `store`, nouns |
 //! | [`archive`] | OCI layouts and docker archives, both ways | `assemble`, `store`, nouns |
 //! | [`registry`] | transfer, credentials, retries; the only room that knows of async | `assemble`, `store`, nouns |
+//! | [`remote`] | downloads and git repositories, kept and revalidated | `address`, `cache`, `context`, `graph`, `place`, `store`, `tree` |
 //! | [`builder`] | the phases in order, and nothing else | all |
 //!
 //! The binary (`main.rs`, `cli/`) uses only what is public here.

@@ -4,8 +4,8 @@
 //! standard output, everything else to standard error.
 
 mod build;
-mod context;
 mod check;
+mod context;
 mod environment;
 mod image;
 mod image_options;

@@ -107,8 +107,12 @@ impl Fold<'_, '_> {
 
     /// Refuses rights that the user has not granted, and what no operation of the graph can say.
     fn security(&self, run: &Run) -> Result<graph::Security, Diagnostic> {
+        if self.build.options.only_checked {
+            return Ok(graph::Security::Sandbox);
+        }
         if let Some(device) = run.devices.first() {
-            return Err(Diagnostic::error(device.span.to(self.now.span), "RUN --device is not supported"));
+            return Err(Diagnostic::error(device.span, "RUN --device is not supported")
+                .with_help("build without the device; it can be given to the container when it runs"));
         }
         match &run.security {
             Some(security) if security.value == Security::Insecure => {

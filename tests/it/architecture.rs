@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// What everybody may use.
-const GROUND: &str = "diagnostic digest event mode path time";
+const GROUND: &str = "diagnostic digest event mode path secret time ulimit";
 /// The nouns: names and documents of images, and the image.
 const NOUNS: &str = "image oci reference";
 
@@ -16,17 +16,22 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("time", &[]),
     ("path", &[]),
     ("event", &["diagnostic"]),
+    ("secret", &[]),
+    ("ulimit", &[]),
+    ("address", &[GROUND]),
     ("reference", &[GROUND]),
     ("oci", &[GROUND]),
     ("image", &[GROUND, "oci reference"]),
     ("dockerfile", &["diagnostic"]),
     ("pattern", &["path"]),
     ("tree", &[GROUND]),
-    ("graph", &[GROUND, NOUNS]),
-    ("lower", &[GROUND, NOUNS, "dockerfile graph"]),
+    ("graph", &[GROUND, NOUNS, "address"]),
+    ("lower", &[GROUND, NOUNS, "address dockerfile graph"]),
+    ("checkup", &[GROUND, NOUNS, "dockerfile graph lower pattern"]),
     ("store", &[GROUND, NOUNS, "graph"]),
     ("place", &[GROUND, "pattern tree"]),
-    ("context", &[GROUND, "pattern place tree"]),
+    ("context", &[GROUND, "pattern place store tree"]),
+    ("remote", &[GROUND, "address cache context graph image place store tree"]),
     ("layer", &[GROUND, "tree"]),
     ("rootfs", &[GROUND, "layer tree"]),
     ("sandbox", &[GROUND, "rootfs tree"]),
@@ -41,13 +46,13 @@ const ROOMS: &[(&str, &[&str])] = &[
         &[
             GROUND,
             NOUNS,
-            "archive assemble cache context dockerfile graph layer lower pattern place registry rootfs sandbox solve store tree",
+            "address archive assemble cache checkup context dockerfile graph layer lower pattern place registry remote rootfs sandbox solve store tree",
         ],
     ),
 ];
 
 /// Rooms of pure decisions: they open no file and no socket, start no process and read no clock.
-const PURE: &str = "assemble/history cache diagnostic digest dockerfile event graph image lower mode oci path pattern place reference time tree";
+const PURE: &str = "address assemble/history cache checkup diagnostic digest dockerfile event graph image lower mode oci path pattern place reference secret time tree ulimit";
 const EFFECTS: [&str; 11] = [
     "fs_err",
     "std::fs",

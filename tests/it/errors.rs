@@ -48,6 +48,7 @@ fn all_mistakes_of_a_file_at_once() {
       |
     7 | ENV
       | ^^^
+      = help: write `ENV NAME=VALUE`
 
     error: context/Dockerfile: 4 errors; nothing was built
     "#);
@@ -67,22 +68,16 @@ fn what_is_not_supported_is_refused_by_line() {
 
     error: context/Dockerfile: 1 error; nothing was built
     "#);
-    kiln.dockerfile("FROM scratch\nRUN --mount=type=secret,id=x [\"/x\"]\nADD https://example.org/file /\n");
+    kiln.dockerfile("FROM scratch\nRUN --device=example.org/gpu=1 [\"/x\"]\n");
     insta::assert_snapshot!(stderr(&kiln, "context"), @r#"
-    error: RUN --mount=type=secret is not supported yet
-     --> context/Dockerfile:2:13
+    error: RUN --device is not supported
+     --> context/Dockerfile:2:14
       |
-    2 | RUN --mount=type=secret,id=x ["/x"]
-      |             ^^^^^^^^^^^^^^^^
+    2 | RUN --device=example.org/gpu=1 ["/x"]
+      |              ^^^^^^^^^^^^^^^^^
+      = help: build without the device; it can be given to the container when it runs
 
-    error: ADD of a URL is not supported yet
-     --> context/Dockerfile:3:5
-      |
-    3 | ADD https://example.org/file /
-      |     ^^^^^^^^^^^^^^^^^^^^^^^^
-      = help: fetch it in a RUN, or into the build context
-
-    error: context/Dockerfile: 2 errors; nothing was built
+    error: context/Dockerfile: 1 error; nothing was built
     "#);
 }
 
@@ -92,19 +87,21 @@ fn a_source_that_is_not_there() {
     kiln.dockerfile("FROM scratch\nCOPY config.jsn /etc/\n");
     kiln.write("context/config.json", "{}");
     insta::assert_snapshot!(stderr(&kiln, "context"), @r#"
-    error: [1/1] COPY config.jsn /etc/: `config.jsn` does not exist
+    error: [1/1] COPY config.jsn /etc/: `config.jsn` does not exist in the build context
      --> context/Dockerfile:2:1
       |
     2 | COPY config.jsn /etc/
       | ^^^^^^^^^^^^^^^^^^^^^
+      = help: did you mean `config.json`?
     "#);
     kiln.dockerfile("FROM scratch AS one\nCOPY config.json /\nFROM scratch\nCOPY --from=one /absent /\n");
     insta::assert_snapshot!(stderr(&kiln, "--progress quiet context"), @r#"
-    error: [stage-1 1/1] COPY --from=one /absent /: `absent` does not exist
+    error: [stage-1 1/1] COPY --from=one /absent /: `absent` does not exist in the stage or image
      --> context/Dockerfile:4:1
       |
     4 | COPY --from=one /absent /
       | ^^^^^^^^^^^^^^^^^^^^^^^^^
+      = help: its root holds `config.json`
     "#);
 }
 
@@ -115,6 +112,13 @@ fn a_source_that_the_ignore_file_excludes() {
     kiln.write("context/app/main.js", "");
     kiln.write("context/.dockerignore", "# no sources\n*.log\napp\n");
     insta::assert_snapshot!(stderr(&kiln, "context"), @r#"
+    warning[CopyIgnoredFile]: Attempting to Copy file "app/main.js" that is excluded by .dockerignore
+     --> context/Dockerfile:2:1
+      |
+    2 | COPY Dockerfile app/main.js /
+      | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+      = help: line 3 of the ignore file excludes it: `app`
+
     error: [1/1] COPY Dockerfile app/main.js /: `app/main.js` is excluded by line 3 of context/.dockerignore: `app`
      --> context/Dockerfile:2:1
       |
@@ -130,6 +134,10 @@ fn a_command_that_fails() {
     kiln.dockerfile("FROM busybox\nRUN echo one && \\\n    echo two && \\\n    exit 7\n");
     let text = stderr(&kiln, "--progress quiet context");
     insta::assert_snapshot!(text, @r#"
+    the command wrote last:
+      one
+      two
+
     error: [2/2] RUN echo one &&     echo two &&     exit 7: process "/bin/sh -c echo one &&     echo two &&     exit 7" did not complete successfully: exit code: 7
      --> context/Dockerfile:2:1
       |
@@ -139,9 +147,7 @@ fn a_command_that_fails() {
       |     ^^^^^^^^^^^^^
     4 |     exit 7
       |     ^^^^^^
-      = help: the last lines of its output:
-              one
-              two
+      = help: the lines that it wrote last say why
     "#);
     kiln.dockerfile("FROM busybox\nRUN [\"/absent\", \"argument\"]\n");
     insta::assert_snapshot!(stderr(&kiln, "--progress quiet context"), @r#"
@@ -166,6 +172,7 @@ fn a_command_that_fails() {
       |
     2 | RUN kill -9 $$
       | ^^^^^^^^^^^^^^
+      = help: something killed it; the kernel does so when memory is short
     "#);
 }
 
@@ -203,6 +210,6 @@ fn wrong_arguments() {
 
     For more information, try '--help'.
     "#);
-    insta::assert_snapshot!(stderr(&kiln, "https://example.org/repository.git"), @r#"error: the context `https://example.org/repository.git` is not a directory: contexts from standard input and URLs are not supported yet"#);
+    insta::assert_snapshot!(stderr(&kiln, "https://example.org/repository.git"), @r#"error: git ls-remote failed for https://example.org/repository.git: fatal: unable to access 'https://example.org/repository.git/': Could not resolve host: example.org"#);
     insta::assert_snapshot!(stderr(&kiln, "nowhere"), @r#"error: the context `nowhere` is not a directory"#);
 }

@@ -274,10 +274,10 @@ fn checks_that_fail_the_build() {
 #[test]
 fn a_missing_dockerfile() {
     let bench = Bench::new(&[("app.js", "x")]);
-    insta::assert_snapshot!(bench.build(&[]), @"
-    error: there is no Dockerfile at `./Dockerfile`; name it with --file
+    insta::assert_snapshot!(bench.build(&[]), @r#"
+    error: failed to open file `./Dockerfile`: No such file or directory (os error 2)
     exit code 1
-    ");
+    "#);
 }
 
 #[test]
