@@ -1,6 +1,6 @@
 //! The phases of a build, in order, and nothing else.
 //!
-//! 1. [`dockerfile::parse`]: text to typed instructions, all findings at once
+//! 1. [`parse`](crate::dockerfile::parse()): text to typed instructions, all findings at once
 //! 2. [`lower`](crate::lower::lower): instructions to a graph; asks for bases until it has each manifest and config
 //! 3. [`solve`]: lists contexts, runs what the cache does not answer, packs the layers of the images
 //! 4. [`assemble`](crate::assemble): config and manifest

@@ -2,7 +2,7 @@
 //!
 //! In: a parsed file, the options of the build, and someone who looks up base images. Out: data. [`examine`]
 //! finds everything that the language and lowering find, [`ignored_sources`] compares COPY with the ignore
-//! file, [`rules`] describes the checks, [`outline`] and [`targets`] say what a file offers, [`mend`] rewrites
+//! file, `rules` describes the checks, [`outline`] and [`targets`] say what a file offers, [`mend`] rewrites
 //! what is certain. Nothing here opens a file, a store or a registry.
 
 mod ignored;
