@@ -30,7 +30,10 @@ impl Named<'_> {
         for (index, (path, span)) in self.paths.iter().enumerate() {
             if let Some(address) = GitAddress::parse(path) {
                 self.only_add("source can't be a git ref for COPY", *span)?;
-                let address = address.map_err(|error| Diagnostic::error(*span, error.to_string()))?;
+                let address = address.map_err(|error| {
+                    Diagnostic::error(*span, error.to_string())
+                        .with_help("for example `https://example.com/name.git#v1:directory`")
+                })?;
                 let remote = Remote::Git(self.git(address, *span)?);
                 remotes.insert(index, Source::Remote { remote, extract: false });
             } else if address::is_web(path) {
@@ -41,7 +44,8 @@ impl Named<'_> {
                 let extract = self.transfer.unpack.as_ref().is_some_and(|unpack| unpack.value);
                 remotes.insert(index, Source::Remote { remote, extract });
             } else if let Some((_, span)) = self.checksum {
-                return Err(Diagnostic::error(span, "checksum requires HTTP(S) or Git sources"));
+                return Err(Diagnostic::error(span, "checksum requires HTTP(S) or Git sources")
+                    .with_help("remove `--checksum`: files of the context are what they are"));
             }
         }
         Ok(remotes)
@@ -57,14 +61,17 @@ impl Named<'_> {
         if let (Some(Spanned { value, span }), Some(in_address)) = (flag, address.keep_git_dir)
             && *value != in_address
         {
-            return Err(Diagnostic::error(*span, "inconsistent keep-git-dir configuration"));
+            return Err(Diagnostic::error(*span, "inconsistent keep-git-dir configuration")
+                .with_help("say it once: with the flag or in the address"));
         }
         address.keep_git_dir = address.keep_git_dir.or(flag.map(|flag| flag.value));
         if let (Some((flag, span)), Some(in_address)) = (self.checksum, &address.checksum)
             && flag != in_address
         {
             let message = format!("checksum mismatch \"{flag}\" != \"{in_address}\"");
-            return Err(Diagnostic::error(span, message));
+            return Err(
+                Diagnostic::error(span, message).with_help("say it once: with the flag or in the address")
+            );
         }
         address.checksum = address.checksum.or_else(|| self.checksum.map(|(text, _)| text.to_owned()));
         if let Some(checksum) = &address.checksum
@@ -72,7 +79,8 @@ impl Named<'_> {
         {
             let span = self.checksum.map_or(span, |(_, span)| span);
             let message = format!("invalid checksum {checksum} for Git URL, expected hex commit hash");
-            return Err(Diagnostic::error(span, message));
+            return Err(Diagnostic::error(span, message)
+                .with_help("write the commit: 40 hexadecimal digits, or their beginning"));
         }
         // What BuildKit does with `mtime=` in an ADD: nothing.
         address.commit_times = false;

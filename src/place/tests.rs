@@ -541,7 +541,12 @@ proptest! {
         let lists: Vec<_> = placed.changes.list.iter().map(Change::path).collect();
         prop_assert!(lists.is_sorted(), "{lists:?}");
         let found = diff(&view, &after);
-        for change in &found.list {
+        // A file whose other name was replaced is linked differently, but nothing has to be written for it.
+        let unchanged = |change: &Change| match change {
+            Change::Upsert { path, entry, .. } => view.get(path).is_some_and(|old| old.same_apart_from_links(entry)),
+            Change::Whiteout { .. } | Change::Opaque { .. } => false,
+        };
+        for change in found.list.iter().filter(|change| !unchanged(change)) {
             prop_assert!(lists.contains(&change.path()), "{change:?} is missing");
         }
         // Copying once more changes nothing but what is linked.
