@@ -16,7 +16,6 @@ use crate::event::{Stream, TaskId};
 use crate::graph::{Input, Mount, MountKind, Network, Run, SecretEnv, Security};
 use crate::layer::{Compression, PackOptions};
 use crate::path::RelPath;
-use crate::place::Role;
 use crate::rootfs::{self, Form};
 use crate::sandbox::{self, Content, Exit, Launcher, Overlay, Root, Spec, Upper};
 use crate::secret::Secret;
@@ -344,9 +343,7 @@ impl Mounts<'_> {
                 }
             };
             put(&found.real, &RelPath::root());
-            for selected in
-                found.below.iter().filter(|selected| matches!(selected.role, Role::Wanted | Role::Parent))
-            {
+            for selected in &found.below {
                 put(&found.real.join(&selected.path), &selected.path);
             }
         }

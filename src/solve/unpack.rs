@@ -93,11 +93,11 @@ fn find(snapshot: &Snapshot, workshop: &Workshop<'_>) -> Result<Option<PathBuf>,
     if let Some(directory) = snapshot.directory() {
         return Ok(Some(directory.clone()));
     }
-    let by_layer = snapshot.packed().map(|layer| layer.diff_id.0.hex());
-    let by_entries = snapshot.known_changes(workshop).map(|changes| name_of(&index::encode(&changes)));
     let mapping = mapping(workshop.isolation);
-    let found =
-        by_layer.into_iter().chain(by_entries).find_map(|name| workshop.store.find_tree(&mapping, &name));
+    let tree = |name: String| workshop.store.find_tree(&mapping, &name);
+    // The second name costs encoding all entries: it is asked for only if the first finds nothing.
+    let by_entries = || tree(name_of(&index::encode(&*snapshot.known_changes(workshop)?)));
+    let found = snapshot.packed().and_then(|layer| tree(layer.diff_id.0.hex())).or_else(by_entries);
     if let Some(directory) = &found {
         snapshot.set_directory(directory.clone());
     }
