@@ -1,5 +1,7 @@
 //! Points in time as images hold them.
 
+mod http_date;
+
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -1,33 +1,52 @@
 //! What can go wrong between kiln and a registry, and what a user can do about it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::assemble;
 use crate::digest::Digest;
 use crate::oci::NoPlatform;
+use crate::time::Timestamp;
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// How much of an error's body is kept: enough for a message, too little for a page.
 pub(super) const BODY_LIMIT: usize = 1024;
 
-/// A failure to read from a registry, or to read what says how.
+/// What a request is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// To read.
+    Read,
+    /// To push.
+    Write,
+    /// To delete.
+    Delete,
+    /// To find out who may.
+    LogIn,
+}
+
+/// A failure to speak with a registry, or to read what says how.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The registry answered, and it was no.
-    #[error("{}", describe_status(*status, host, repository, reference, body))]
+    #[error("{}", describe_status(*action, *status, host, repository, reference, body))]
     Status {
+        /// What was to be done.
+        action: Action,
         /// The HTTP status.
         status: u16,
         /// The registry.
         host: String,
         /// The repository in it.
         repository: String,
-        /// The tag or digest that was asked for.
+        /// The tag or digest that was asked for, if one was.
         reference: String,
         /// The beginning of the answer, printable.
         body: String,
+        /// How long the registry wants not to be asked again.
+        retry_after: Option<Duration>,
     },
     /// No answer, or a broken one.
     #[error("{}", describe_network(*problem, host))]
@@ -125,7 +144,7 @@ pub enum Error {
     },
     /// Only an identity token is stored for the host.
     #[error(
-        "config.json holds only an identity token for {host}, which kiln cannot exchange; store a user name and a password or access token instead"
+        "only an identity token is stored for {host}, which asks for a user name and a password: log in with those"
     )]
     IdentityToken {
         /// The registry.
@@ -143,8 +162,8 @@ pub enum Error {
         #[source]
         source: Cause,
     },
-    /// Another download failed first.
-    #[error("the download was given up because another one failed")]
+    /// Another transfer failed first.
+    #[error("the transfer was given up because another one failed")]
     Cancelled,
 }
 
@@ -172,6 +191,14 @@ impl Error {
             Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504),
             Self::Network { problem, .. } => matches!(problem, Problem::Timeout | Problem::Broken),
             _ => false,
+        }
+    }
+
+    /// Returns how long the registry wants not to be asked again.
+    pub(super) const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            _ => None,
         }
     }
 
@@ -250,15 +277,40 @@ pub(super) fn excerpt(body: &str) -> String {
     text
 }
 
-fn describe_status(status: u16, host: &str, repository: &str, reference: &str, body: &str) -> String {
-    let separator = if reference.starts_with("sha256:") { '@' } else { ':' };
+fn describe_status(
+    action: Action,
+    status: u16,
+    host: &str,
+    repository: &str,
+    reference: &str,
+    body: &str,
+) -> String {
+    let separator = match reference {
+        "" => "",
+        digest if digest.starts_with("sha256:") => "@",
+        _ => ":",
+    };
     let name = format!("{repository}{separator}{reference}");
-    let mut text = match status {
-        401 | 403 => format!(
-            "{host} refuses access to {name} ({status}): the repository is private or does not exist; check the name, or store credentials for {host} in config.json with a login command"
+    let mut text = match (status, action) {
+        (401 | 403, Action::LogIn) => {
+            format!("{host} refuses the login ({status}): check the user name and the password or token")
+        }
+        (401 | 403, Action::Read) => format!(
+            "{host} refuses access to {name} ({status}): the repository is private or does not exist; check the name, or log in with `kiln login {host}`"
         ),
-        404 => format!("{host} has no {name} ({status}): check the name and the tag"),
-        429 => format!(
+        (401 | 403, Action::Write | Action::Delete) => {
+            let what = if action == Action::Write { "push to" } else { "delete in" };
+            format!(
+                "{host} does not allow to {what} {repository} ({status}): log in with `kiln login {host}` as somebody who may"
+            )
+        }
+        (404, Action::Read | Action::Delete) => {
+            format!("{host} has no {name} ({status}): check the name and the tag")
+        }
+        (413, _) => format!(
+            "{host} takes no request of this size for {name} ({status}): it, or a proxy before it, has a limit"
+        ),
+        (429, _) => format!(
             "{host} answers {status} to the request for {name}: too many requests; wait, log in, or name a mirror in registries.conf"
         ),
         _ => format!("{host} answers {status} to the request for {name}"),
@@ -268,6 +320,15 @@ fn describe_status(status: u16, host: &str, repository: &str, reference: &str, b
         text.push_str(body);
     }
     text
+}
+
+/// Reads `Retry-After` (RFC 9110, 10.2.3): seconds, or a date, which counts from the answer's own `Date`.
+pub(super) fn retry_after(text: &str, date: Option<&str>) -> Option<Duration> {
+    if let Ok(seconds) = text.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let (until, now) = (Timestamp::parse_http(text)?, Timestamp::parse_http(date?)?);
+    Some(Duration::from_secs(u64::try_from(until.0 - now.0).unwrap_or(0)))
 }
 
 fn describe_network(problem: Problem, host: &str) -> String {
@@ -295,6 +356,8 @@ mod tests {
 
     fn status(status: u16) -> Error {
         Error::Status {
+            action: Action::Read,
+            retry_after: None,
             status,
             host: "h".into(),
             repository: "r".into(),
@@ -339,8 +402,21 @@ mod tests {
     }
 
     #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let date = Some("Sun, 06 Nov 1994 08:49:37 GMT");
+        for (text, seconds) in [
+            ("7", Some(7)),
+            ("Sun, 06 Nov 1994 08:50:07 GMT", Some(30)),
+            ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
+            ("soon", None),
+        ] {
+            assert_eq!(retry_after(text, date), seconds.map(Duration::from_secs), "{text}");
+        }
+    }
+
+    #[test]
     fn messages_say_what_to_try() {
-        for (code, advice) in [(404, "check the name"), (401, "config.json"), (429, "mirror")] {
+        for (code, advice) in [(404, "check the name"), (401, "kiln login h"), (429, "mirror")] {
             assert!(status(code).to_string().contains(advice), "{code}");
         }
     }

@@ -11,6 +11,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::error::Error;
 use super::hosts::Endpoint;
+use super::transport::{Answer, Method, Request, header, protocol};
 use super::{Registry, in_turn, store_error};
 use crate::digest::Digest;
 use crate::image::Blob;
@@ -135,7 +136,7 @@ impl Registry {
     ) -> Result<(), Error> {
         let mut writer = None;
         let mut resumed = false;
-        let result = self.patience.ask(|| self.receive(endpoint, blob, &mut writer, &mut resumed, written));
+        let result = self.retry.ask(|| self.receive(endpoint, blob, &mut writer, &mut resumed, written));
         match result.and_then(|()| self.commit(endpoint, blob, writer.take())) {
             // Two halves of which one was bad: the whole once more, in one piece.
             Err(Error::Mismatch { .. }) if resumed => {
@@ -161,24 +162,40 @@ impl Registry {
             return Ok(());
         }
         let begin = || self.store.writer().map_err(|error| store_error(&blob.digest, error));
-        let mut download =
-            self.transport.blob(endpoint, blob.digest, writer.as_ref().map_or(0, store::BlobWriter::size))?;
+        let offset = writer.as_ref().map_or(0, store::BlobWriter::size);
+        let mut answer = self.ask_for(endpoint, &blob.digest, offset)?;
         let sink = match writer {
-            Some(begun) if begun.size() == download.offset => {
-                *resumed |= download.offset > 0;
+            Some(begun) if answer.status() == 206 && begins_at(answer.headers(), offset) => {
+                *resumed |= offset > 0;
                 begun
             }
-            stale => stale.insert(begin()?),
+            // All of it: nothing came yet, or the registry knows no ranges.
+            stale if answer.status() == 200 => stale.insert(begin()?),
+            _ => {
+                return Err(protocol(
+                    endpoint,
+                    format!("the range of {} that it sent was not asked for", blob.digest),
+                ));
+            }
         };
-        while let Some(piece) = download.next() {
-            let piece = piece?;
-            sink.write_all(piece.as_ref()).map_err(kept)?;
+        while let Some(piece) = answer.next() {
+            sink.write_all(&piece?).map_err(kept)?;
             if sink.size() > blob.size {
                 break;
             }
             written(sink.size())?;
         }
         sink.flush().map_err(kept)
+    }
+
+    /// Asks for a blob from `offset` on.
+    fn ask_for(&self, endpoint: &Endpoint, digest: &Digest, offset: u64) -> Result<Answer<'_>, Error> {
+        let mut request =
+            Request::new(Method::GET, endpoint, &format!("blobs/{digest}"), &digest.to_string());
+        if offset > 0 {
+            request = request.header(header::RANGE, &format!("bytes={offset}-"));
+        }
+        self.transport.send(endpoint, &request)
     }
 
     fn commit(
@@ -198,6 +215,15 @@ impl Registry {
             other => store_error(&blob.digest, other),
         })
     }
+}
+
+/// Tells whether a partial answer (RFC 9110, 14.4: `Content-Range: bytes 5-9/10`) begins where it was asked to.
+fn begins_at(headers: &header::HeaderMap, offset: u64) -> bool {
+    let range = headers.get(header::CONTENT_RANGE).and_then(|value| value.to_str().ok());
+    range
+        .and_then(|range| range.strip_prefix("bytes "))
+        .and_then(|range| range.split_once('-')?.0.trim().parse::<u64>().ok())
+        .is_some_and(|first| first == offset)
 }
 
 impl Job<'_> {

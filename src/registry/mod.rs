@@ -6,8 +6,9 @@
 //! ```text
 //! name -> hosts: endpoints       pure: mirrors first, the registry last
 //!      -> credentials            what is presented to one endpoint
-//!      -> transport              one request, one answer; the only file that knows oci-client and tokio
-//!      -> retry                  pure: ask again, when, or not
+//!      -> certificates           what its TLS is verified with
+//!      -> transport              one request, one answer; the only place that knows HTTP and tokio
+//!      -> retry                  ask again, when, or not
 //!      -> resolve | fetch        documents | blobs, verified, into the store
 //! ```
 //!
@@ -21,6 +22,7 @@
 //! This room reads no environment variable and knows no home directory: paths are handed in. What RUN steps do on the
 //! network is none of its business.
 
+mod certificates;
 mod credentials;
 mod error;
 mod fetch;
@@ -30,18 +32,20 @@ mod retry;
 mod transport;
 
 use std::fmt;
+use std::sync::Arc;
 
+pub use self::certificates::Certificates;
 pub use self::credentials::{Credential, Credentials, Places};
-pub use self::error::{Error, Problem};
+pub use self::error::{Action, Error, Problem};
 pub use self::hosts::{Access, Endpoint, Hosts};
-pub use self::retry::Patience;
+pub use self::retry::{Notice, Patience};
 
 use self::fetch::InFlight;
+use self::retry::Retry;
 use self::transport::Transport;
 use crate::store::Store;
 
 /// What the registry room needs to know.
-#[derive(Debug)]
 pub struct Config {
     /// Where documents and blobs are kept.
     pub store: Store,
@@ -49,8 +53,12 @@ pub struct Config {
     pub hosts: Hosts,
     /// What to present to which host.
     pub credentials: Credentials,
+    /// Authorities and client certificates of single hosts.
+    pub certificates: Certificates,
     /// How often to ask again.
     pub patience: Patience,
+    /// Where it is said that something is asked again.
+    pub notice: Notice,
 }
 
 impl Config {
@@ -60,7 +68,9 @@ impl Config {
             store,
             hosts: Hosts::default(),
             credentials: Credentials::default(),
+            certificates: Certificates::default(),
             patience: Patience::default(),
+            notice: Arc::new(|_| ()),
         }
     }
 }
@@ -69,7 +79,7 @@ impl Config {
 pub struct Registry {
     store: Store,
     hosts: Hosts,
-    patience: Patience,
+    retry: Retry,
     transport: Transport,
     in_flight: InFlight,
 }
@@ -80,9 +90,16 @@ impl Registry {
     /// # Errors
     /// If the runtime cannot be started.
     pub fn new(config: Config) -> Result<Self, Error> {
-        let Config { store, hosts, credentials, patience } = config;
-        let transport = Transport::new(credentials)?;
-        Ok(Self { store, hosts, patience, transport, in_flight: InFlight::default() })
+        let Config { store, hosts, credentials, certificates, patience, notice } = config;
+        let transport = Transport::new(credentials, certificates)?;
+        let retry = Retry::new(patience, notice);
+        Ok(Self { store, hosts, retry, transport, in_flight: InFlight::default() })
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config").field("hosts", &self.hosts).finish_non_exhaustive()
     }
 }
 

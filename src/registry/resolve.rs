@@ -4,6 +4,7 @@ use oci_spec::image::{Descriptor, ImageManifest};
 
 use super::error::Error;
 use super::hosts::Endpoint;
+use super::transport::{Method, Request, header, protocol};
 use super::{Registry, in_turn, store_error};
 use crate::assemble::{self, Document};
 use crate::digest::Digest;
@@ -11,6 +12,16 @@ use crate::image::{Blob, Image};
 use crate::oci::{Platform, select_platform};
 use crate::reference::{DEFAULT_TAG, Reference};
 use crate::store::DOCUMENT_LIMIT_BYTES;
+
+/// Every kind of document that [`assemble::parse`] reads.
+const MANIFEST_TYPES: &str = concat!(
+    "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, ",
+    "application/vnd.docker.distribution.manifest.list.v2+json, ",
+    "application/vnd.docker.distribution.manifest.v2+json"
+);
+
+/// What a registry says of the document that it serves.
+const CONTENT_DIGEST: header::HeaderName = header::HeaderName::from_static("docker-content-digest");
 
 /// As deep as [`assemble::read`] goes.
 const NESTING_LIMIT: usize = 4;
@@ -39,7 +50,7 @@ impl Registry {
             Some(digest) => digest,
             None => {
                 let tag = reference.tag.as_deref().unwrap_or(DEFAULT_TAG);
-                self.patience.ask(|| self.transport.digest_of_tag(endpoint, tag))?
+                self.retry.ask(|| self.digest_of_tag(endpoint, tag))?
             }
         };
         let (digest, manifest) = self.manifest(endpoint, reference, named, platform)?;
@@ -80,10 +91,7 @@ impl Registry {
         let bytes = match self.stored(digest) {
             Some(bytes) => bytes,
             None => {
-                let bytes = self.patience.ask(|| self.transport.manifest(endpoint, digest))?;
-                if bytes.len() as u64 > DOCUMENT_LIMIT_BYTES {
-                    return Err(too_large(endpoint, "a manifest", bytes.len() as u64));
-                }
+                let bytes = self.retry.ask(|| self.ask_for_manifest(endpoint, &digest.to_string()))?;
                 let actual = Digest::of(&bytes);
                 if actual != *digest {
                     return Err(Error::Mismatch {
@@ -98,6 +106,28 @@ impl Registry {
             }
         };
         assemble::parse(*digest, &bytes).map_err(|source| unusable(endpoint, source))
+    }
+
+    /// Asks which manifest or index a tag names. A HEAD request, which rate limits do not count as a pull.
+    fn digest_of_tag(&self, endpoint: &Endpoint, tag: &str) -> Result<Digest, Error> {
+        let answer = self.transport.send(endpoint, &manifest_request(Method::HEAD, endpoint, tag))?;
+        match answer.header(&CONTENT_DIGEST) {
+            Some(digest) => {
+                digest.parse().map_err(|_| protocol(endpoint, format!("`{digest}` is not a sha256 digest")))
+            }
+            // The header is optional (distribution-spec, "pulling manifests"); the bytes are not.
+            None => self.ask_for_manifest(endpoint, tag).map(Digest::of),
+        }
+    }
+
+    /// Reads a manifest or an index.
+    fn ask_for_manifest(&self, endpoint: &Endpoint, reference: &str) -> Result<Vec<u8>, Error> {
+        let answer = self.transport.send(endpoint, &manifest_request(Method::GET, endpoint, reference))?;
+        let bytes = answer.read(DOCUMENT_LIMIT_BYTES)?;
+        if bytes.len() as u64 > DOCUMENT_LIMIT_BYTES {
+            return Err(too_large(endpoint, "a manifest", bytes.len() as u64));
+        }
+        Ok(bytes)
     }
 
     fn config(&self, endpoint: &Endpoint, config: &Blob) -> Result<Vec<u8>, Error> {
@@ -115,6 +145,11 @@ impl Registry {
         let size = fs_err::metadata(self.store.blob_path(digest)).ok()?.len();
         self.store.read_blob(&Blob { media_type: String::new(), digest: *digest, size }).ok()
     }
+}
+
+fn manifest_request(method: Method, endpoint: &Endpoint, reference: &str) -> Request {
+    Request::new(method, endpoint, &format!("manifests/{reference}"), reference)
+        .header(header::ACCEPT, MANIFEST_TYPES)
 }
 
 fn unusable(endpoint: &Endpoint, source: assemble::Error) -> Error {

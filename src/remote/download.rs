@@ -9,7 +9,7 @@ use reqwest::header;
 use serde::{Deserialize, Serialize};
 
 use super::client::{Client, Response};
-use super::{Error, Progress, date};
+use super::{Error, Progress};
 use crate::address;
 use crate::cache::KeyBuilder;
 use crate::context::Files;
@@ -93,7 +93,7 @@ impl Record {
 
     fn download(&self) -> Result<Download, Error> {
         let digest = self.digest.expect("records of finished downloads have a digest");
-        let last_modified = self.last_modified.as_deref().and_then(date::parse);
+        let last_modified = self.last_modified.as_deref().and_then(Timestamp::parse_http);
         Ok(Download { digest, size: self.size, last_modified })
     }
 

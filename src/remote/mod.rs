@@ -12,7 +12,6 @@
 //! - Credentials in an address go to the host of that address and to no other.
 
 mod client;
-mod date;
 mod download;
 mod error;
 mod git;

@@ -31,7 +31,8 @@ impl Client {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         let mut config = Config::new(store.clone());
-        config.patience = Patience { first_pause: Duration::from_millis(1), attempts: 4 };
+        config.patience =
+            Patience { first_pause: Duration::from_millis(1), attempts: 4, ..Patience::default() };
         configure(&mut config);
         Self { registry: Registry::new(config).unwrap(), store, _folder: folder }
     }
@@ -234,7 +235,7 @@ fn a_password_from_config_json() {
 
     let refused = Client::new().resolve(&name).unwrap_err();
     assert_eq!(refused.status(), Some(401), "{refused}");
-    assert!(refused.to_string().contains("config.json"), "{refused}");
+    assert!(refused.to_string().contains("kiln login"), "{refused}");
 
     for (auth, works) in [("dXNlcjpwdw==", true), ("dXNlcjp3cm9uZw==", false)] {
         let path = server.folder().join("config.json");

@@ -1,12 +1,18 @@
 //! The dates of HTTP headers.
 
-use crate::time::Timestamp;
+use super::Timestamp;
 
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// Reads a date of a header in any of the three forms of RFC 9110; `None` if it has another.
-pub(super) fn parse(text: &str) -> Option<Timestamp> {
+impl Timestamp {
+    /// Reads a date of a header in any of the three forms of RFC 9110 (5.6.7); `None` if it has another.
+    pub fn parse_http(text: &str) -> Option<Self> {
+        parse(text)
+    }
+}
+
+fn parse(text: &str) -> Option<Timestamp> {
     let words: Vec<&str> = text.split([' ', ',', '-']).filter(|word| !word.is_empty()).collect();
     let (day, month, year, clock) = match words[..] {
         // Sun, 06 Nov 1994 08:49:37 GMT; Sunday, 06-Nov-94 08:49:37 GMT
