@@ -10,6 +10,7 @@ pub(crate) mod fault;
 pub(crate) mod kiln;
 pub(crate) mod listing;
 pub(crate) mod registry;
+pub(crate) mod surroundings;
 pub(crate) mod validate;
 pub(crate) mod web;
 
