@@ -11,6 +11,7 @@ mod image;
 mod image_options;
 mod info;
 mod interrupt;
+mod kaniko;
 mod output;
 mod plan;
 mod progress;
