@@ -117,6 +117,7 @@ impl Request {
         let kind = |context: &NamedContext| match context {
             NamedContext::Directory(_) | NamedContext::Remote(_) => lower::NamedContext::Directory,
             NamedContext::Scratch => lower::NamedContext::Scratch,
+            NamedContext::Stage(stage) => lower::NamedContext::Stage(stage.clone()),
             NamedContext::Image(_) | NamedContext::OciLayout { .. } | NamedContext::Archive(_) => {
                 lower::NamedContext::Image
             }

@@ -77,7 +77,7 @@ pub(crate) struct SourceArgs {
     #[arg(long, value_name = "NAME[=VALUE]")]
     build_arg: Vec<String>,
     /// Names another context: a directory, docker-image://NAME, oci-layout://DIR[:TAG], a git repository, an
-    /// https:// address, oci-archive://FILE or docker-archive://FILE.
+    /// https:// address, oci-archive://FILE, docker-archive://FILE, or target:STAGE of the same Dockerfile.
     #[arg(long, value_name = "NAME=VALUE")]
     build_context: Vec<String>,
     /// Adds a label to the image.

@@ -71,7 +71,7 @@ impl Options {
 
     /// Returns the key of the named context that stands for `name` on `platform`: the entry for that
     /// platform if there is one, and `:latest` is as good as no tag.
-    pub(super) fn named_context(&self, name: &str, platform: &Platform) -> Option<(&str, NamedContext)> {
+    pub(super) fn named_context(&self, name: &str, platform: &Platform) -> Option<(&str, &NamedContext)> {
         if self.named_contexts.is_empty()
             || ["scratch", "context"].iter().any(|own| name.eq_ignore_ascii_case(own))
         {
@@ -81,8 +81,7 @@ impl Options {
             .parse::<crate::reference::Reference>()
             .map_or_else(|_| name.to_owned(), |name| name.familiar());
         let familiar = familiar.strip_suffix(":latest").unwrap_or(&familiar);
-        let find =
-            |key: &str| self.named_contexts.get_key_value(key).map(|(key, kind)| (key.as_str(), *kind));
+        let find = |key: &str| self.named_contexts.get_key_value(key).map(|(key, kind)| (key.as_str(), kind));
         find(&format!("{familiar}::{platform}")).or_else(|| find(familiar))
     }
 
@@ -96,7 +95,7 @@ impl Options {
 }
 
 /// The kinds of named context.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NamedContext {
     /// Files: a directory, a git repository, an archive.
     Directory,
@@ -104,4 +103,6 @@ pub enum NamedContext {
     Image,
     /// Nothing: `docker-image://scratch`.
     Scratch,
+    /// A stage of the same Dockerfile, by name in any case: `target:NAME`.
+    Stage(String),
 }
