@@ -200,12 +200,14 @@ pub fn build(
         registry.fetch(reference, blobs, progress).map_err(FetchError::from)
     };
     let remotes = Brought(remotes);
+    let agents = request.ssh_agents.iter();
+    let agents = agents.map(|(id, agent)| (id.clone(), agent.socket().to_owned())).collect();
     let workshop = Workshop {
         store,
         contexts: &contexts,
         fetch: &fetch,
         secrets: &request.secrets,
-        agents: &request.ssh_agents,
+        agents: &agents,
         remotes: &remotes,
         isolation: &request.isolation,
         jobs: request.jobs,

@@ -12,6 +12,7 @@ use crate::graph::{Network, Remote};
 use crate::layer::Compression;
 use crate::oci::Platform;
 use crate::reference::Reference;
+use crate::remote::Agent;
 use crate::sandbox::Isolation;
 use crate::secret::Secrets;
 use crate::time::Timestamp;
@@ -58,8 +59,8 @@ pub struct Request {
     pub allow_insecure: bool,
     /// What steps may see and nothing may keep.
     pub secrets: Secrets,
-    /// The sockets of ssh agents that steps may use, by id.
-    pub ssh_agents: BTreeMap<String, PathBuf>,
+    /// The ssh agents that steps may use, by id.
+    pub ssh_agents: BTreeMap<String, Agent>,
     /// How many steps run at the same time, and how many threads pack.
     pub jobs: usize,
     /// The time at which the build began: what new history entries say.

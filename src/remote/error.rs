@@ -50,6 +50,11 @@ pub enum Error {
     /// There is no git program.
     #[error("the program `git` is not installed; it is needed for {0}")]
     NoGit(String),
+    /// There are no keys for ssh.
+    #[error(
+        "no ssh agent was given for {0}; add `--ssh default` for the agent of SSH_AUTH_SOCK, or `--ssh default=KEYFILE`"
+    )]
+    NoAgent(String),
     /// Git failed.
     #[error("git {command} failed for {remote}: {output}")]
     Git {

@@ -119,7 +119,9 @@ fn options(settings: &Value) -> Options {
                 "directory" => NamedContext::Directory,
                 "image" => NamedContext::Image,
                 "scratch" => NamedContext::Scratch,
-                stage if stage.starts_with("target:") => NamedContext::Stage(stage["target:".len()..].to_owned()),
+                stage if stage.starts_with("target:") => {
+                    NamedContext::Stage(stage["target:".len()..].to_owned())
+                }
                 other => panic!("no kind of context: {other}"),
             };
             (name, kind)
