@@ -52,9 +52,9 @@ pub enum Error {
     NoGit(String),
     /// There are no keys for ssh.
     #[error(
-        "no ssh agent was given for {0}; add `--ssh default` for the agent of SSH_AUTH_SOCK, or `--ssh default=KEYFILE`"
+        "no ssh agent was given; add `--ssh default` for the agent of SSH_AUTH_SOCK, or `--ssh default=KEYFILE`"
     )]
-    NoAgent(String),
+    NoAgent,
     /// Git failed.
     #[error("git {command} failed for {remote}: {output}")]
     Git {

@@ -140,7 +140,7 @@ impl Git<'_> {
 
     fn need_agent(&self, source: &GitSource) -> Result<(), Error> {
         match source.is_ssh() && self.config.ssh_agent.is_none() {
-            true => Err(Error::NoAgent(address::redacted(&source.remote))),
+            true => Err(Error::NoAgent),
             false => Ok(()),
         }
     }
