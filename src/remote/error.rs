@@ -55,6 +55,11 @@ pub enum Error {
         "no ssh agent was given; add `--ssh default` for the agent of SSH_AUTH_SOCK, or `--ssh default=KEYFILE`"
     )]
     NoAgent,
+    /// A redirect that git does not follow, for it would take a secret along.
+    #[error(
+        "the repository has moved, and with a secret for its host no redirect is followed: name its new address"
+    )]
+    Moved,
     /// Git failed.
     #[error("git {command} failed for {remote}: {output}")]
     Git {

@@ -38,6 +38,10 @@ impl Repository<'_> {
         // Git repeats the address that it was given, with the password in it.
         let said = String::from_utf8_lossy(&output.stderr).replace(self.remote, &shown);
         let said = self.config.secrets.redact(&said);
+        let with_secret = credentials::of_repository(&self.config.secrets, self.remote).is_some();
+        if with_secret && said.contains("returned error: 30") {
+            return Err(Error::Moved);
+        }
         Err(Error::Git {
             command: arguments.first().copied().unwrap_or_default().to_owned(),
             remote: shown,

@@ -23,8 +23,7 @@ impl SshServer {
         std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755)).unwrap();
         let host_key = directory.join("host_key");
         keygen(&host_key, "ed25519", "");
-        let allowed: String =
-            public_keys.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
+        let allowed: String = public_keys.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
         std::fs::write(directory.join("authorized_keys"), allowed).unwrap();
         // Debian's sshd wants it, and only its service makes it.
         let _ = std::fs::create_dir_all("/run/sshd");
