@@ -48,7 +48,7 @@ mod words;
 mod tests;
 
 pub use bases::{BaseKey, BaseName, BaseRequest, Bases};
-pub use options::{NamedContext, Options};
+pub use options::{Foreign, NamedContext, Options};
 
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::dockerfile::CheckFilter;

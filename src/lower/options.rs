@@ -16,8 +16,10 @@ pub struct Options {
     pub build_args: BTreeMap<String, String>,
     /// `--platform`: `None` when the user did not ask for one.
     pub target_platform: Option<Platform>,
-    /// What RUN steps can execute.
+    /// What RUN steps execute without further ado.
     pub build_platform: Platform,
+    /// Architectures besides that one for which RUN steps have an emulator, or a kernel that knows them.
+    pub foreign: BTreeMap<String, Foreign>,
     /// `--build-context`, by name; a name may end in `::os/architecture`.
     pub named_contexts: BTreeMap<String, NamedContext>,
     /// `--no-cache`
@@ -50,6 +52,7 @@ impl Options {
             build_args: BTreeMap::new(),
             target_platform: None,
             build_platform,
+            foreign: BTreeMap::new(),
             named_contexts: BTreeMap::new(),
             no_cache: false,
             no_cache_filter: Vec::new(),
@@ -92,6 +95,15 @@ impl Options {
                 self.no_cache_filter.iter().any(|filter| filter.eq_ignore_ascii_case(name))
             })
     }
+}
+
+/// How commands of another architecture are executed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Foreign {
+    /// As any other.
+    Executed,
+    /// Only if the root file system holds this program: too late to find out.
+    NeedsInterpreter(String),
 }
 
 /// The kinds of named context.

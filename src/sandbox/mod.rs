@@ -20,6 +20,7 @@
 mod cancel;
 mod capability;
 mod child;
+mod foreign;
 mod identity;
 mod isolation;
 mod limit;
@@ -34,6 +35,7 @@ mod wire;
 
 pub use cancel::Cancel;
 pub use child::child_main;
+pub use foreign::{Execution, foreign_architectures};
 pub use identity::{Identity, resolve as resolve_identity};
 pub use isolation::{Isolation, Overlay, ParseError as IsolationParseError, Rung};
 pub use parent::{Error, Launcher, run};
