@@ -12,6 +12,7 @@ mod cache;
 mod contexts;
 mod credentials;
 mod errors;
+mod foreign;
 mod image_options;
 mod images;
 mod kill;
