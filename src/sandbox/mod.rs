@@ -14,6 +14,8 @@
 //! sees its root, its mounts and its own environment, nothing of the builder's. No cgroup is needed and no
 //! limit is raised. This is the only room with `unsafe`, all of it in `sys`.
 //!
+//! Beside that it knows which programs of other architectures this machine executes ([`foreign_architectures`]).
+//!
 //! What it does not do: make or read layers (`rootfs` does), know Dockerfiles, emulate owners that a single
 //! id cannot represent (a step that needs them fails and says which call it was).
 
