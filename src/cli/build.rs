@@ -21,7 +21,8 @@ use super::interrupt;
 use super::output::OutputArg;
 use super::progress::{self, Style};
 use super::report::Failure;
-use super::step_options::StepArgs;
+use super::ssh;
+use super::step_options::{StepArgs, StepOptions};
 
 /// The arguments of `kiln build`.
 #[derive(Debug, clap::Args)]
@@ -77,7 +78,7 @@ pub(crate) struct SourceArgs {
     #[arg(long, value_name = "NAME[=VALUE]")]
     build_arg: Vec<String>,
     /// Names another context: a directory, docker-image://NAME, oci-layout://DIR[:TAG], a git repository, an
-    /// https:// address, oci-archive://FILE or docker-archive://FILE.
+    /// https:// address, oci-archive://FILE, docker-archive://FILE, or target:STAGE of the same Dockerfile.
     #[arg(long, value_name = "NAME=VALUE")]
     build_context: Vec<String>,
     /// Adds a label to the image.
@@ -102,8 +103,17 @@ pub(crate) struct SourceArgs {
 impl SourceArgs {
     /// Reads the Dockerfile and makes of the arguments what is meant by them.
     pub(crate) fn request(&self, environment: &Environment) -> Result<Request, Failure> {
-        let steps = self.steps.options()?;
-        let named = self.named();
+        let mut steps = self.steps.options()?;
+        let named_contexts = self.named_contexts()?;
+        if self.named(&steps).address()?.as_ref().is_some_and(context::is_ssh) {
+            steps.add_agent_of_environment()?;
+        }
+        let over_ssh = |context: &NamedContext| matches!(context, NamedContext::Remote(remote) if context::is_ssh(remote));
+        if named_contexts.values().any(over_ssh) {
+            // Whether one is needed shows when the context is.
+            let _ = steps.add_agent_of_environment();
+        }
+        let named = self.named(&steps);
         let found = named.find(environment)?;
         let mut request = Request {
             syntax: syntax_override(&self.build_arg),
@@ -111,7 +121,7 @@ impl SourceArgs {
             context: found.context,
             foreign_context: found.foreign,
             ignore: found.ignore,
-            named_contexts: self.named_contexts()?,
+            named_contexts,
             target: self.target.clone(),
             build_args: self.build_args(),
             labels: self.label.iter().map(|label| split_pair(label)).collect(),
@@ -120,12 +130,12 @@ impl SourceArgs {
             no_cache_filter: self.no_cache_filter.clone(),
             isolation: environment.isolation.clone(),
             network: steps.network,
-            extra_hosts: steps.extra_hosts,
+            extra_hosts: steps.extra_hosts.clone(),
             shm_size_bytes: steps.shm_size_bytes,
-            ulimits: steps.ulimits,
+            ulimits: steps.ulimits.clone(),
             allow_insecure: steps.allow_insecure,
-            secrets: steps.secrets,
-            ssh_agents: steps.ssh_agents,
+            secrets: steps.secrets.clone(),
+            ssh_agents: steps.ssh_agents.clone(),
             jobs: std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
             now: environment.now,
             epoch: None,
@@ -135,38 +145,33 @@ impl SourceArgs {
             tags: Vec::new(),
             exports: Vec::new(),
         };
-        self.set_epoch(&mut request, environment)?;
+        self.set_epoch(&mut request, &steps, environment)?;
         Ok(request)
     }
 
-    fn named(&self) -> context::Named<'_> {
+    fn named<'a>(&'a self, steps: &'a StepOptions) -> context::Named<'a> {
         let set = |name: &str| self.build_args().get(name).cloned().filter(|value| !value.is_empty());
         let options = AddressOptions {
             commit_times: source_date_epoch(&self.build_arg).is_some(),
             keep_git_dir: set("BUILDKIT_CONTEXT_KEEP_GIT_DIR")
                 .is_some_and(|value| matches!(&*value, "1" | "t" | "T" | "true" | "TRUE" | "True")),
         };
-        context::Named { context: &self.context, file: self.file.as_deref(), options }
-    }
-
-    /// Tells whether the user named an address for which ssh needs the agent and the keys.
-    pub(crate) fn needs_ssh(&self, request: &Request) -> bool {
-        let main = self.named().address().ok().flatten();
-        let named = request.named_contexts.values().filter_map(|context| match context {
-            NamedContext::Remote(remote) => Some(remote),
-            _ => None,
-        });
-        main.iter().chain(named).any(context::is_ssh)
+        context::Named { context: &self.context, file: self.file.as_deref(), options, steps }
     }
 
     /// Finds the time that `SOURCE_DATE_EPOCH` stands for; the argument then says it in seconds.
-    fn set_epoch(&self, request: &mut Request, environment: &Environment) -> Result<(), Failure> {
+    fn set_epoch(
+        &self,
+        request: &mut Request,
+        steps: &StepOptions,
+        environment: &Environment,
+    ) -> Result<(), Failure> {
         let Some(value) = source_date_epoch(&self.build_arg) else { return Ok(()) };
         request.epoch = match value.parse() {
             Ok(seconds) => Some(Timestamp(seconds)),
             Err(_) => {
                 let store = environment.store()?;
-                let remotes = environment.remotes(&store, self.needs_ssh(request));
+                let remotes = steps.remotes(environment, &store);
                 builder::resolve_epoch(&value, request, &remotes, &store).map_err(Failure::from_error)?
             }
         };
@@ -235,7 +240,8 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Outcome {
     }
     let store = environment.store()?;
     let registry = environment.registry(&store)?;
-    let remotes = environment.remotes(&store, args.source.needs_ssh(&request));
+    let agent = request.ssh_agents.get(ssh::DEFAULT).cloned();
+    let remotes = environment.remotes(&store, &request.secrets, agent);
     let style = if args.quiet { Style::Quiet } else { args.progress };
     let listener = progress::listener(style, request.dockerfile.clone());
     let cancel = interrupt::cancel_on_signal()?;

@@ -1,11 +1,13 @@
 //! What the process finds around itself: user, home, store, clock, configuration files.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use kiln::registry::{self, Credentials, Hosts, Places, Registry};
-use kiln::remote::{self, Remotes};
+use kiln::remote::{self, Agent, Remotes};
 use kiln::sandbox::{self, Isolation, Rung};
+use kiln::secret::Secrets;
 use kiln::store::Store;
 use kiln::time::Timestamp;
 
@@ -45,18 +47,32 @@ impl Environment {
 }
 
 impl Environment {
-    /// Sets up the client for downloads and repositories. `ssh_identities` lets ssh use the user's agent and keys.
-    pub(crate) fn remotes(&self, store: &Store, ssh_identities: bool) -> Remotes {
-        let handed_down = |name: &str| std::env::var_os(name).map(|value| (name.into(), value));
-        let environment = HANDED_TO_GIT.iter().filter_map(|name| handed_down(name)).collect();
-        Remotes::new(remote::Config { store: store.clone(), environment, ssh_identities })
+    /// Sets up the client for downloads and repositories.
+    pub(crate) fn remotes(&self, store: &Store, secrets: &Secrets, ssh_agent: Option<Agent>) -> Remotes {
+        Remotes::new(remote::Config {
+            store: store.clone(),
+            environment: for_programs(),
+            ssh_agent,
+            known_hosts: home().map(|home| home.join(".ssh/known_hosts")),
+            secrets: secrets.clone(),
+        })
     }
 }
 
-/// What the git program gets of the environment: where programs are, proxies, and the keys of the user.
-const HANDED_TO_GIT: [&str; 10] = [
+/// Returns what programs such as git get of the environment.
+pub(crate) fn for_programs() -> Vec<(OsString, OsString)> {
+    let handed_down = |name: &&str| std::env::var_os(name).map(|value| (name.into(), value));
+    HANDED_TO_PROGRAMS.iter().filter_map(handed_down).collect()
+}
+
+/// Returns a directory for sockets, whose paths are short.
+pub(crate) fn runtime_directory() -> PathBuf {
+    variable("XDG_RUNTIME_DIR").filter(|path| path.is_dir()).unwrap_or_else(std::env::temp_dir)
+}
+
+/// Where programs are, and proxies.
+const HANDED_TO_PROGRAMS: [&str; 9] = [
     "PATH",
-    "SSH_AUTH_SOCK",
     "HTTP_PROXY",
     "HTTPS_PROXY",
     "NO_PROXY",
@@ -107,7 +123,7 @@ fn now() -> Result<Timestamp, Failure> {
 }
 
 /// Returns a path from an environment variable that is set and not empty.
-fn variable(name: &str) -> Option<PathBuf> {
+pub(crate) fn variable(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
