@@ -132,7 +132,8 @@ pub(crate) fn unknown(words: &[String], known: &clap::Command) -> Failure {
         return Failure::plain(format!("{word}: {reason}"));
     }
     let names = known.get_subcommands().map(clap::Command::get_name);
-    let hint = suggest::nearest(word, names).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+    let hint =
+        suggest::nearest(word, names).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
     Failure::usage(format!("unknown command `{word}`{hint}; see `kiln --help`"))
 }
 
@@ -145,6 +146,7 @@ pub(crate) fn explain(mut error: clap::Error) -> clap::Error {
     let name = argument.split('=').next().unwrap_or(argument);
     let reason = BUILD_OPTIONS.iter().find(|(options, _)| options.contains(&name)).map(|(_, reason)| *reason);
     if let Some(reason) = reason {
+        error.remove(ContextKind::SuggestedArg);
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(reason)]));
     }
     error
