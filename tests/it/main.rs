@@ -11,6 +11,7 @@ mod build;
 mod cache;
 mod contexts;
 mod credentials;
+mod docker_cli;
 mod errors;
 mod foreign;
 mod image_options;
