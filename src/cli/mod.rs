@@ -23,6 +23,7 @@ mod kaniko;
 mod output;
 mod plan;
 mod progress;
+mod push;
 mod report;
 mod secret;
 mod ssh;
@@ -106,6 +107,8 @@ enum Command {
     Save(image::SaveArgs),
     /// Reads images from an archive into the store.
     Load(image::LoadArgs),
+    /// Pushes an image to a registry: what the registry lacks, and nothing else.
+    Push(Box<push::Args>),
     /// Shows what the store takes, and gets it back.
     #[command(subcommand)]
     System(system::Command),
@@ -160,6 +163,7 @@ fn dispatch(command: &Command, global: &Global) -> Outcome {
         Command::History(args) => args.run(&enter()?),
         Command::Save(args) => args.run(&enter()?),
         Command::Load(args) => args.run(&enter()?),
+        Command::Push(args) => push::run(args, &enter()?),
         Command::System(command) => system::run(command, &enter()?),
         Command::Builder(command) => system::run_builder(command, &enter()?),
         Command::Buildx(args) => buildx::run(args, &enter()?),
