@@ -14,6 +14,7 @@ mod interrupt;
 mod output;
 mod plan;
 mod progress;
+mod registry;
 mod report;
 mod secret;
 mod ssh;
@@ -70,6 +71,8 @@ enum Command {
     Save(image::SaveArgs),
     /// Reads images from an archive into the store.
     Load(image::LoadArgs),
+    #[command(flatten)]
+    Registry(registry::Command),
     /// Shows how kiln works on this machine.
     Info,
 }
@@ -92,6 +95,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Image(command) => enter().and_then(|environment| image::run(&command, &environment)),
         Command::Save(args) => enter().and_then(|environment| image::save(&args, &environment)),
         Command::Load(args) => enter().and_then(|environment| image::load(&args, &environment)),
+        Command::Registry(command) => registry::run(&command, &global),
         Command::Info => enter().and_then(|environment| info::run(&environment)),
     };
     match result {

@@ -9,7 +9,8 @@
 //!      -> certificates           what its TLS is verified with
 //!      -> transport              one request, one answer; the only place that knows HTTP and tokio
 //!      -> retry                  ask again, when, or not
-//!      -> resolve | fetch        documents | blobs, verified, into the store
+//!      -> resolve | fetch        documents | blobs, verified, into the store; both: pull
+//!      -> inspect | delete       what a repository has, without the store
 //! ```
 //!
 //! Rules:
@@ -24,9 +25,14 @@
 
 mod certificates;
 mod credentials;
+mod delete;
 mod error;
 mod fetch;
+mod foreign;
 mod hosts;
+mod inspect;
+mod login;
+mod pull;
 mod resolve;
 mod retry;
 mod transport;
@@ -35,12 +41,17 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use self::certificates::Certificates;
-pub use self::credentials::{Credential, Credentials, Places};
+pub use self::credentials::{Credential, Credentials, Kept, Places, erase_login, host_of_server, save_login, server_name};
+pub use self::delete::Deleted;
 pub use self::error::{Action, Error, Problem};
 pub use self::hosts::{Access, Endpoint, Hosts};
+pub use self::inspect::{Referrer, Served};
+pub use self::login::Login;
+pub use self::pull::Pulled;
 pub use self::retry::{Notice, Patience};
 
 use self::fetch::InFlight;
+use self::foreign::Foreign;
 use self::retry::Retry;
 use self::transport::Transport;
 use crate::store::Store;
@@ -82,6 +93,7 @@ pub struct Registry {
     retry: Retry,
     transport: Transport,
     in_flight: InFlight,
+    foreign: Foreign,
 }
 
 impl Registry {
@@ -93,7 +105,7 @@ impl Registry {
         let Config { store, hosts, credentials, certificates, patience, notice } = config;
         let transport = Transport::new(credentials, certificates)?;
         let retry = Retry::new(patience, notice);
-        Ok(Self { store, hosts, retry, transport, in_flight: InFlight::default() })
+        Ok(Self { store, hosts, retry, transport, in_flight: InFlight::default(), foreign: Foreign::default() })
     }
 }
 
