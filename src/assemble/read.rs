@@ -96,7 +96,9 @@ pub fn config_of(digest: Digest, manifest: &ImageManifest) -> Result<Blob, Error
     let blob = checked(digest, manifest.config())?;
     // What old versions of docker and of registries wrote for an image's config (distribution issue 1621).
     let unspecific = ["", "application/octet-stream", "application/json", "text/html"];
-    if Flavor::Oci.of(&blob.media_type) != media_type::CONFIG && !unspecific.contains(&blob.media_type.as_str()) {
+    if Flavor::Oci.of(&blob.media_type) != media_type::CONFIG
+        && !unspecific.contains(&blob.media_type.as_str())
+    {
         let kind = manifest.artifact_type().as_ref().map_or(blob.media_type, ToString::to_string);
         return Err(Error::Artifact { digest, kind });
     }

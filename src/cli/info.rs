@@ -24,8 +24,8 @@ pub(crate) fn run(environment: &Environment) -> Outcome {
     for (name, lines) in registries(&Registries::find()) {
         let mut lines = lines.into_iter();
         let first = lines.next().unwrap_or_else(|| "none".to_owned());
-        text += &format!("  {:14}{first}\n", format!("{name}:"));
-        text.extend(lines.map(|line| format!("  {:14}{line}\n", "")));
+        text += &format!("  {:16}{first}\n", format!("{name}:"));
+        text.extend(lines.map(|line| format!("  {:16}{line}\n", "")));
     }
     std::io::stdout().write_all(text.as_bytes()).map_err(Failure::from_error)
 }

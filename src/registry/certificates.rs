@@ -49,7 +49,8 @@ impl Certificates {
         let mut folders = Vec::new();
         for directory in &self.directories {
             let Ok(entries) = fs_err::read_dir(directory) else { continue };
-            let mut own: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+            let mut own: Vec<_> =
+                entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
             own.sort();
             folders.append(&mut own);
         }

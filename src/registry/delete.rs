@@ -61,7 +61,8 @@ impl Registry {
             Some(405 | 501) if what.starts_with("sha256:") => Error::Undeletable {
                 host: endpoint.host.clone(),
                 what: format!("{}@{what}", endpoint.repository),
-                advice: "deletion is disabled there (docker's registry: `storage.delete.enabled: true`)".into(),
+                advice: "deletion is disabled there (docker's registry: `storage.delete.enabled: true`)"
+                    .into(),
             },
             _ => error,
         })

@@ -451,7 +451,10 @@ blocked = true
         let mut hosts = Hosts::default();
         hosts.add(Path::new("registries.conf"), CONFIG).unwrap();
         let lines = hosts.describe();
-        assert_eq!(lines[0], "docker.io: localhost:5000, then mirror.example.com/hub (insecure), then docker.io");
+        assert_eq!(
+            lines[0],
+            "docker.io: localhost:5000, then mirror.example.com/hub (insecure), then docker.io"
+        );
         assert_eq!(lines[5], "evil.example/x: blocked");
     }
 

@@ -58,7 +58,8 @@ impl Registry {
         let about = about(reference);
         in_turn(&self.hosts.endpoints(reference)?, &reference.to_string(), |endpoint| {
             let served = self.retry.ask(|| {
-                let answer = self.transport.send(endpoint, &manifest_request(Method::GET, endpoint, &about))?;
+                let answer =
+                    self.transport.send(endpoint, &manifest_request(Method::GET, endpoint, &about))?;
                 served(endpoint, answer)
             })?;
             match reference.digest {
@@ -122,7 +123,11 @@ impl Registry {
     ///
     /// # Errors
     /// If the registry refuses or does not have the name.
-    pub fn referrers(&self, reference: &Reference, artifact_type: Option<&str>) -> Result<Vec<Referrer>, Error> {
+    pub fn referrers(
+        &self,
+        reference: &Reference,
+        artifact_type: Option<&str>,
+    ) -> Result<Vec<Referrer>, Error> {
         in_turn(&self.hosts.own_endpoints(reference)?, &reference.to_string(), |endpoint| {
             let digest = match reference.digest {
                 Some(digest) => digest,

@@ -4,9 +4,9 @@ use super::certificates::Certificates;
 use super::credentials::Credentials;
 use super::error::Error;
 use super::hosts::Hosts;
+use super::in_turn;
 use super::retry::{Notice, Patience, Retry};
 use super::transport::{Request, Transport};
-use super::in_turn;
 
 /// Who is asked, and how.
 pub struct Login<'l> {

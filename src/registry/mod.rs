@@ -41,7 +41,9 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use self::certificates::Certificates;
-pub use self::credentials::{Credential, Credentials, Kept, Places, erase_login, host_of_server, save_login, server_name};
+pub use self::credentials::{
+    Credential, Credentials, Kept, Places, erase_login, host_of_server, save_login, server_name,
+};
 pub use self::delete::Deleted;
 pub use self::error::{Action, Error, Problem};
 pub use self::hosts::{Access, Endpoint, Hosts};
@@ -105,7 +107,14 @@ impl Registry {
         let Config { store, hosts, credentials, certificates, patience, notice } = config;
         let transport = Transport::new(credentials, certificates)?;
         let retry = Retry::new(patience, notice);
-        Ok(Self { store, hosts, retry, transport, in_flight: InFlight::default(), foreign: Foreign::default() })
+        Ok(Self {
+            store,
+            hosts,
+            retry,
+            transport,
+            in_flight: InFlight::default(),
+            foreign: Foreign::default(),
+        })
     }
 }
 

@@ -43,7 +43,11 @@ impl Registry {
     ///
     /// # Errors
     /// As [`Self::resolve`].
-    pub fn resolve_named(&self, reference: &Reference, platform: &Platform) -> Result<(Digest, Image), Error> {
+    pub fn resolve_named(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<(Digest, Image), Error> {
         let endpoints = self.hosts.endpoints(reference)?;
         in_turn(&endpoints, &reference.to_string(), |endpoint| self.resolve_at(endpoint, reference, platform))
     }

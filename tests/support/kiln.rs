@@ -12,15 +12,19 @@ use super::validate;
 pub(crate) const EPOCH: &str = "1700000000";
 
 /// What the surroundings of a test must not decide.
-const VARIABLES: [&str; 8] = [
+const VARIABLES: [&str; 12] = [
     "BUILDKIT_PROGRESS",
     "BUILDKIT_SYNTAX",
     "CONTAINERS_REGISTRIES_CONF",
+    "DOCKER_AUTH_CONFIG",
     "DOCKER_CONFIG",
+    "DOCKER_DEFAULT_PLATFORM",
     "KILN_ISOLATION",
     "KILN_STORE",
     "REGISTRY_AUTH_FILE",
     "SOURCE_DATE_EPOCH",
+    "SSL_CERT_FILE",
+    "XDG_RUNTIME_DIR",
 ];
 
 /// A directory for one test: a store, contexts, results.

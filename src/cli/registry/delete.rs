@@ -23,7 +23,9 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Outcome {
     for text in &args.names {
         let name = super::name(text)?;
         if name.digest.is_none() && !super::has_tag(text) {
-            return Err(Failure::usage(format!("`{text}`: name the tag or the digest that is to be deleted")));
+            return Err(Failure::usage(format!(
+                "`{text}`: name the tag or the digest that is to be deleted"
+            )));
         }
         match registry.delete(&name, args.manifest).map_err(Failure::from_error)? {
             Deleted::Tag => super::print(&format!("Untagged: {name}\n"))?,

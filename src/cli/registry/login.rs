@@ -198,7 +198,8 @@ mod tests {
 
     #[test]
     fn only_the_line_end_is_no_part_of_the_password() {
-        for (text, password) in [("p", "p"), ("p\n", "p"), ("p\r\n", "p"), (" p \n", " p "), ("p\n\n", "p\n")] {
+        for (text, password) in [("p", "p"), ("p\n", "p"), ("p\r\n", "p"), (" p \n", " p "), ("p\n\n", "p\n")]
+        {
             assert_eq!(without_line_end(text), password, "{text:?}");
         }
     }

@@ -84,7 +84,8 @@ fn described(
         (platform, _) => platform,
     };
     let platform = platform.map(|platform| format!(r#","platform":{platform}"#)).unwrap_or_default();
-    let kind = if blob.media_type == media_type::DOCKER_MANIFEST { "SchemaV2Manifest" } else { "OCIManifest" };
+    let kind =
+        if blob.media_type == media_type::DOCKER_MANIFEST { "SchemaV2Manifest" } else { "OCIManifest" };
     Ok(format!(
         r#"{{"Ref":{},"Descriptor":{{"mediaType":{},"digest":"{}","size":{}{platform}}},"Raw":"{}","{kind}":{}}}"#,
         json!(name.to_string()),
@@ -151,7 +152,10 @@ mod tests {
     #[test]
     fn json_is_laid_out_in_its_own_order() {
         for (json, expected) in [
-            (r#"{"b":1.50,"a":[1,{}],"c":[ ]}"#, "{\n \"b\": 1.50,\n \"a\": [\n  1,\n  {}\n ],\n \"c\": []\n}"),
+            (
+                r#"{"b":1.50,"a":[1,{}],"c":[ ]}"#,
+                "{\n \"b\": 1.50,\n \"a\": [\n  1,\n  {}\n ],\n \"c\": []\n}",
+            ),
             (r#"{ "a,{\"" : "\\" , "b":"}" }"#, "{\n \"a,{\\\"\": \"\\\\\",\n \"b\": \"}\"\n}"),
         ] {
             assert_eq!(indented(json.as_bytes(), " "), expected);

@@ -85,7 +85,9 @@ impl Args {
         if self.quiet || !std::io::stderr().is_terminal() {
             return ProgressBar::hidden();
         }
-        let style = ProgressStyle::with_template("{bar:30} {binary_bytes} / {binary_total_bytes} {binary_bytes_per_sec}");
+        let style = ProgressStyle::with_template(
+            "{bar:30} {binary_bytes} / {binary_total_bytes} {binary_bytes_per_sec}",
+        );
         ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
     }
 }

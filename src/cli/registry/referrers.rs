@@ -20,7 +20,8 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Outcome {
     let name = super::name(&args.name)?;
     let referrers = super::client(environment)?.referrers(&name, args.artifact_type.as_deref());
     let lines = referrers.map_err(Failure::from_error)?.into_iter().map(|referrer| {
-        let kind = if referrer.artifact_type.is_empty() { referrer.media_type } else { referrer.artifact_type };
+        let kind =
+            if referrer.artifact_type.is_empty() { referrer.media_type } else { referrer.artifact_type };
         format!("{} {kind} {}\n", referrer.digest, referrer.size)
     });
     super::print(&lines.collect::<String>())

@@ -114,10 +114,7 @@ impl File {
             path = part.rsplit_once('/').map(|(parent, _)| parent);
         }
         names.iter().find_map(|name| {
-            self.auths
-                .iter()
-                .find(|(key, _)| is_filed_under(key, name))
-                .map(|(_, entry)| entry)
+            self.auths.iter().find(|(key, _)| is_filed_under(key, name)).map(|(_, entry)| entry)
         })
     }
 }
@@ -162,7 +159,6 @@ fn decode_auth(auth: &str) -> Option<Credential> {
     // Docker pads the decoded text with zeros.
     Some(Credential::Password { user: user.to_owned(), password: password.trim_end_matches('\0').to_owned() })
 }
-
 
 #[cfg(test)]
 mod tests {

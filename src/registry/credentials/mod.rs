@@ -246,10 +246,14 @@ mod tests {
         let path = folder.path().join("config.json");
         fs_err::write(&path, r#"{"auths": {"a": {"auth": "dTpm"}, "b": {"auth": "dTpm"}}}"#).unwrap();
         let credentials = Credentials::load(std::slice::from_ref(&path)).unwrap();
-        let credentials = credentials.first("DOCKER_AUTH_CONFIG", r#"{"auths": {"a": {"auth": "dTpl"}}}"#).unwrap();
+        let credentials =
+            credentials.first("DOCKER_AUTH_CONFIG", r#"{"auths": {"a": {"auth": "dTpl"}}}"#).unwrap();
         for (host, secret, origin) in [("a", "e", Path::new("DOCKER_AUTH_CONFIG")), ("b", "f", &path)] {
             let found = credentials.find(host, "r").unwrap();
-            assert!(found == Some(Credential::Password { user: "u".into(), password: secret.into() }), "{host}");
+            assert!(
+                found == Some(Credential::Password { user: "u".into(), password: secret.into() }),
+                "{host}"
+            );
             assert_eq!(credentials.origin(host).unwrap(), Some(origin));
         }
         let error = credentials.first("DOCKER_AUTH_CONFIG", "s3cret").unwrap_err().to_string();

@@ -247,7 +247,13 @@ mod tests {
         save_login(&path, "docker.io", "u", "p").unwrap();
         let text = fs_err::read_to_string(&path).unwrap();
         assert!(text.contains(r#""https://index.docker.io/v1/": {"#), "{text}");
-        assert!(Credentials::load(std::slice::from_ref(&path)).unwrap().find("docker.io", "library/x").unwrap().is_some());
+        assert!(
+            Credentials::load(std::slice::from_ref(&path))
+                .unwrap()
+                .find("docker.io", "library/x")
+                .unwrap()
+                .is_some()
+        );
         assert!(erase_login(&path, "docker.io").unwrap());
     }
 
