@@ -14,6 +14,7 @@ mod interrupt;
 mod output;
 mod plan;
 mod progress;
+mod push;
 mod registry;
 mod report;
 mod secret;
@@ -73,6 +74,8 @@ enum Command {
     Load(image::LoadArgs),
     #[command(flatten)]
     Registry(registry::Command),
+    /// Pushes an image to a registry: what the registry lacks, and nothing else.
+    Push(Box<push::Args>),
     /// Shows how kiln works on this machine.
     Info,
 }
@@ -96,6 +99,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Save(args) => enter().and_then(|environment| image::save(&args, &environment)),
         Command::Load(args) => enter().and_then(|environment| image::load(&args, &environment)),
         Command::Registry(command) => registry::run(&command, &global),
+        Command::Push(args) => enter().and_then(|environment| push::run(&args, &environment)),
         Command::Info => enter().and_then(|environment| info::run(&environment)),
     };
     match result {

@@ -73,6 +73,10 @@ impl Registry {
         if !image.layers.iter().all(|layer| self.store.contains(&layer.blob)) {
             image.remote = Some(reference.clone());
         }
+        // For pushes: a registry can mount what it has. A note that cannot be written is no reason to fail.
+        for digest in image.layers.iter().map(|layer| &layer.blob.digest).chain([&image.id]) {
+            let _ = self.store.note_seen(digest, reference);
+        }
         self.foreign.note(&manifest);
         Ok((named, image))
     }
