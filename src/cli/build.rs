@@ -264,11 +264,11 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Outcome {
         request.jobs = jobs.get();
     }
     let store = environment.store()?;
-    let registry = environment.registry(&store)?;
     let agent = request.ssh_agents.get(ssh::DEFAULT).cloned();
     let remotes = environment.remotes(&store, &request.secrets, agent);
     let style = if args.quiet { Style::Quiet } else { args.progress };
     let listener = progress::listener(style, request.dockerfile.clone());
+    let registry = environment.registry_with(&store, progress::notice(&listener))?;
     let cancel = interrupt::cancel_on_signal()?;
     let result = builder::build(&request, &store, &registry, &remotes, &*listener, &cancel);
     drop(listener);

@@ -24,6 +24,7 @@ mod output;
 mod plan;
 mod progress;
 mod push;
+mod registry;
 mod report;
 mod secret;
 mod ssh;
@@ -107,6 +108,8 @@ enum Command {
     Save(image::SaveArgs),
     /// Reads images from an archive into the store.
     Load(image::LoadArgs),
+    #[command(flatten)]
+    Registry(registry::Command),
     /// Pushes an image to a registry: what the registry lacks, and nothing else.
     Push(Box<push::Args>),
     /// Shows what the store takes, and gets it back.
@@ -164,6 +167,7 @@ fn dispatch(command: &Command, global: &Global) -> Outcome {
         Command::Save(args) => args.run(&enter()?),
         Command::Load(args) => args.run(&enter()?),
         Command::Push(args) => push::run(args, &enter()?),
+        Command::Registry(command) => registry::run(command, global),
         Command::System(command) => system::run(command, &enter()?),
         Command::Builder(command) => system::run_builder(command, &enter()?),
         Command::Buildx(args) => buildx::run(args, &enter()?),
