@@ -240,15 +240,26 @@ impl SourceArgs {
     }
 }
 
-/// Runs a build and prints its result.
+/// Runs a build, or answers what is asked of the Dockerfile.
 pub(crate) fn run(args: &Args, environment: &Environment) -> Outcome {
+    execute(args, environment).map(drop)
+}
+
+/// What came of a build, and the names that it was given.
+pub(crate) struct Done {
+    pub(crate) built: Built,
+    pub(crate) tags: Vec<Reference>,
+}
+
+/// Runs a build and prints its result; `None` if only something was asked of the Dockerfile.
+pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<Option<Done>, Failure> {
     if let Some(builder) = args.builder.as_deref().filter(|name| !name.is_empty()) {
         buildx::check_name(builder, environment)?;
     }
     let mut request = args.source.request(environment)?;
     let call = if args.check { Call::CHECK } else { args.call };
     if !call.builds() {
-        return check::call(call, &request, environment);
+        return check::call(call, &request, environment).map(|()| None);
     }
     request.tags.clone_from(&args.tag);
     request.exports = exports(&args.output)?;
@@ -277,7 +288,8 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Outcome {
         let unseen = if style == Style::Quiet { last_output(&error) } else { String::new() };
         explain(&request.dockerfile, error).after(&unseen)
     })?;
-    report_result(args, &request, &built)
+    report_result(args, &request, &built)?;
+    Ok(Some(Done { built, tags: request.tags }))
 }
 
 fn exports(outputs: &[OutputArg]) -> Result<Vec<Export>, Failure> {

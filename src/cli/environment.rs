@@ -1,7 +1,7 @@
 //! What the process finds around itself: user, home, store, clock, configuration files.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -25,6 +25,8 @@ pub(crate) struct Environment {
     pub(crate) now: Timestamp,
     /// The directory that docker's `config.json` is in, instead of `~/.docker`.
     docker_config: Option<PathBuf>,
+    /// What the command line says of registries, in the form of registries.conf: it wins over the files.
+    pub(crate) registries_text: String,
 }
 
 impl Environment {
@@ -48,6 +50,8 @@ impl Environment {
         let surroundings = self.registries();
         let mut config = registry::Config::new(store.clone());
         config.hosts = surroundings.hosts()?;
+        let flags = Path::new("the command line");
+        config.hosts.add(flags, &self.registries_text).map_err(Failure::from_error)?;
         config.credentials = surroundings.credentials()?;
         config.certificates = surroundings.certificates;
         config.notice = notice;
@@ -189,14 +193,20 @@ pub(crate) fn enter(global: &Global) -> Result<Environment, Failure> {
     fs_err::create_dir_all(&store_root).map_err(Failure::from_error)?;
     let store_root = fs_err::canonicalize(&store_root).map_err(Failure::from_error)?;
     let isolation = sandbox::probe(ground, &store_root).map_err(Failure::from_error)?;
-    Ok(Environment { store_root, isolation, now: now()?, docker_config: docker_config(global) })
+    Ok(Environment {
+        store_root,
+        isolation,
+        now: now()?,
+        docker_config: docker_config(global),
+        registries_text: String::new(),
+    })
 }
 
 /// Finds the surroundings of a command that neither opens a store nor runs a step: nothing is entered or probed.
 pub(crate) fn outside(global: &Global) -> Result<Environment, Failure> {
     let store_root = global.store.clone().unwrap_or_default();
     let (isolation, docker_config) = (Isolation::unprobed(), docker_config(global));
-    Ok(Environment { store_root, isolation, now: now()?, docker_config })
+    Ok(Environment { store_root, isolation, now: now()?, docker_config, registries_text: String::new() })
 }
 
 pub(crate) fn docker_config(global: &Global) -> Option<PathBuf> {

@@ -112,6 +112,8 @@ enum Command {
     Registry(registry::Command),
     /// Pushes an image to a registry: what the registry lacks, and nothing else.
     Push(Box<push::Args>),
+    /// Builds as kaniko's executor does: takes its flags.
+    Kaniko(Box<kaniko::Args>),
     /// Shows what the store takes, and gets it back.
     #[command(subcommand)]
     System(system::Command),
@@ -168,6 +170,7 @@ fn dispatch(command: &Command, global: &Global) -> Outcome {
         Command::Load(args) => args.run(&enter()?),
         Command::Push(args) => push::run(args, &enter()?),
         Command::Registry(command) => registry::run(command, global),
+        Command::Kaniko(args) => kaniko::run(args, enter()?),
         Command::System(command) => system::run(command, &enter()?),
         Command::Builder(command) => system::run_builder(command, &enter()?),
         Command::Buildx(args) => buildx::run(args, &enter()?),

@@ -6,9 +6,45 @@
 mod flags;
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use clap::Parser as _;
+use kiln::digest::Digest;
+use kiln::reference::Reference;
+
 pub(crate) use self::flags::Args;
+use super::environment::Environment;
+use super::report::Failure;
+use super::{Outcome, build};
+
+/// Translates the flags and builds.
+pub(crate) fn run(args: &Args, mut environment: Environment) -> Outcome {
+    let translation = translate(args).map_err(Failure::usage)?;
+    for note in &translation.notes {
+        eprintln!("note: {note}");
+    }
+    if let Some(archive) = &translation.stdin {
+        let file: File = fs_err::File::open(archive).map_err(Failure::from_error)?.into();
+        rustix::stdio::dup2_stdin(&file).map_err(|error| Failure::from_error(std::io::Error::from(error)))?;
+    }
+    environment.registries_text = translation.registries;
+    let words = [OsString::from("kiln build")].into_iter().chain(translation.build);
+    let line = BuildLine::try_parse_from(words).map_err(|error| Failure::usage(error.to_string()))?;
+    let Some(done) = build::execute(&line.args, &environment)? else { return Ok(()) };
+    let Some(image) = done.built.image else { return Ok(()) };
+    for (path, form) in &translation.digests {
+        fs_err::write(path, form.text(&image.manifest.digest, &done.tags)).map_err(Failure::from_error)?;
+    }
+    Ok(())
+}
+
+/// The translated flags, as `kiln build` reads them.
+#[derive(clap::Parser)]
+struct BuildLine {
+    #[command(flatten)]
+    args: build::Args,
+}
 
 /// What kaniko's flags mean here.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -34,6 +70,17 @@ pub(super) enum DigestForm {
     Name,
     /// `NAME:TAG@DIGEST`, a line per destination.
     NameAndTag,
+}
+
+impl DigestForm {
+    fn text(self, digest: &Digest, names: &[Reference]) -> String {
+        let line = |name: String| format!("{name}@{digest}\n");
+        match self {
+            Self::Digest => digest.to_string(),
+            Self::Name => names.iter().map(|name| line(name.familiar_name())).collect(),
+            Self::NameAndTag => names.iter().map(|name| line(name.familiar())).collect(),
+        }
+    }
 }
 
 /// Translates the flags.
@@ -185,8 +232,7 @@ fn cache(args: &Args, build: &mut Vec<OsString>) -> Result<(), String> {
     let repository = match (&args.cache_repo, args.destination.first()) {
         (Some(repository), _) => repository.clone(),
         (None, Some(destination)) => {
-            let name: kiln::reference::Reference =
-                destination.parse().map_err(|error| format!("--destination: {error}"))?;
+            let name: Reference = destination.parse().map_err(|error| format!("--destination: {error}"))?;
             format!("{}/cache", name.name())
         }
         (None, None) => return Err("--cache needs --cache-repo where there is no --destination".to_owned()),
@@ -211,8 +257,7 @@ fn registries(args: &Args) -> Result<String, String> {
     let mut insecure = args.insecure_registry.clone();
     if args.insecure {
         for destination in &args.destination {
-            let name: kiln::reference::Reference =
-                destination.parse().map_err(|error| format!("--destination: {error}"))?;
+            let name: Reference = destination.parse().map_err(|error| format!("--destination: {error}"))?;
             insecure.push(name.registry);
         }
     }
