@@ -291,6 +291,26 @@ fn repositories_of_an_image_outlive_its_names() {
     assert_eq!(digests("again"), "[]", "the collection took the image");
 }
 
+/// One image in two forms, by codec, has one id.
+#[test]
+fn of_two_forms_of_an_image_the_one_without_a_name_is_removed() {
+    let project = Kiln::new();
+    let id = build(&project, "app", "one\n", &["-t", "app"]).text().trim().to_owned();
+    let manifest =
+        || lines(&project, &["image", "inspect", &id, "-f", "{{.Descriptor.digest}} {{.RepoTags}}"]);
+    let gzip = manifest();
+    let mut command = project.command();
+    command.env("SOURCE_DATE_EPOCH", EPOCH).args(["build", "-q", "--platform", "linux/amd64", "-t", "app"]);
+    command.args(["--output", "type=image,rewrite-timestamp=true,compression=zstd", "app"]);
+    assert_eq!(ended(&mut command).success().text().trim(), id);
+    let zstd = manifest();
+    assert_ne!(gzip, zstd);
+    assert!(zstd.ends_with(" [app:latest]"), "one with a name is meant");
+    assert_eq!(lines(&project, &["images", "-q", "--no-trunc", "--filter", "dangling=true"]), id);
+    assert_eq!(kiln(&project, &["rmi", &id]).success().text(), format!("Deleted: {id}\n"));
+    assert_eq!(manifest(), zstd);
+}
+
 /// The Dockerfile comes through a socket, which cannot be opened by a name such as /dev/stdin.
 #[test]
 fn a_dockerfile_on_a_socket() {
