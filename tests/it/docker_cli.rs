@@ -86,6 +86,7 @@ fn listings_are_filtered_and_formatted() {
         (&row["ID"], &row["Size"], &row["Digest"], &row["Containers"]),
         (&short.into(), &"8B".into(), &"<none>".into(), &"N/A".into())
     );
+    assert_eq!(kiln(&project, &["image", "ls", "--format", "{{.Tag"]).code, Some(1));
     for wrong in ["nope=1", "dangling", "dangling=maybe", "until=soon", "reference=[", "before=nothing"] {
         let ended = kiln(&project, &["image", "ls", "--filter", wrong]);
         assert_eq!(ended.code, Some(1), "{wrong}");
