@@ -62,7 +62,7 @@ impl Failure {
     }
 
     /// Shows the same, with the exit code of what failed while it was done.
-    pub(crate) fn as_failed(mut self) -> Self {
+    pub(crate) fn into_failed(mut self) -> Self {
         self.code = FAILED;
         self
     }

@@ -28,7 +28,7 @@ pub(crate) fn list(
     columns: &Columns,
     rows: &[Value],
 ) -> Result<String, Failure> {
-    show(format, quiet, columns, rows).map_err(Failure::as_failed)
+    show(format, quiet, columns, rows).map_err(Failure::into_failed)
 }
 
 fn show(format: Option<&str>, quiet: bool, columns: &Columns, rows: &[Value]) -> Result<String, Failure> {
