@@ -210,7 +210,7 @@ pub(crate) fn outside(global: &Global) -> Result<Environment, Failure> {
 }
 
 pub(crate) fn docker_config(global: &Global) -> Option<PathBuf> {
-    global.config.clone().filter(|path| !path.as_os_str().is_empty())
+    global.config.clone().or_else(|| variable("DOCKER_CONFIG"))
 }
 
 fn default_store() -> Result<PathBuf, Failure> {

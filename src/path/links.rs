@@ -1,7 +1,5 @@
 //! Following symbolic links as a process does whose root directory is the tree's root.
 
-use std::io;
-
 use super::RelPath;
 
 /// Symbolic links lead to symbolic links without end.
@@ -10,12 +8,6 @@ use super::RelPath;
 pub struct LinkLoop {
     /// The path that was to be followed.
     pub path: RelPath,
-}
-
-impl From<LinkLoop> for io::Error {
-    fn from(_: LinkLoop) -> Self {
-        Self::from_raw_os_error(libc::ELOOP)
-    }
 }
 
 impl RelPath {

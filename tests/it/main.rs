@@ -12,6 +12,7 @@ mod cache;
 mod contexts;
 mod credentials;
 mod docker_cli;
+mod docker_images;
 mod errors;
 mod foreign;
 mod image_options;

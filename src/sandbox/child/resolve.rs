@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Timestamps};
 use rustix::io::Errno;
 
-use crate::path::RelPath;
+use crate::path::{LinkLoop, RelPath};
 
 /// As the kernel does.
 const MOST_LINKS: usize = 40;
@@ -96,6 +96,12 @@ fn make(parent: BorrowedFd<'_>, name: &[u8], kind: Kind) -> io::Result<bool> {
 /// Returns `path` with every symbolic link on it replaced, as far as it exists.
 pub(super) fn follow(root: BorrowedFd<'_>, path: &RelPath) -> io::Result<RelPath> {
     path.follow_links(true, MOST_LINKS, |link| link_target(root, link))
+}
+
+impl From<LinkLoop> for io::Error {
+    fn from(_: LinkLoop) -> Self {
+        Self::from_raw_os_error(libc::ELOOP)
+    }
 }
 
 fn link_target(root: BorrowedFd<'_>, path: &RelPath) -> io::Result<Option<Vec<u8>>> {
