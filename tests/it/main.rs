@@ -19,6 +19,7 @@ mod output;
 mod progress;
 mod pull;
 mod pull_faults;
+mod registry_copy;
 mod registry_foreign;
 mod registry_hosts;
 mod registry_verbs;
