@@ -18,6 +18,8 @@ mod output;
 mod progress;
 mod pull;
 mod pull_faults;
+mod push;
+mod push_faults;
 mod remote;
 mod reproducibility;
 mod rootfs;
