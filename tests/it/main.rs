@@ -20,6 +20,7 @@ mod pull;
 mod pull_faults;
 mod push;
 mod push_faults;
+mod push_secrets;
 mod remote;
 mod reproducibility;
 mod rootfs;

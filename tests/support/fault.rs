@@ -46,6 +46,8 @@ pub(crate) enum Fault {
     IgnoreRange,
     /// A header of the registry's answer is another one; without a value it is missing.
     Header(&'static str, Option<String>),
+    /// The registry's answer sends the client to another host than itself.
+    SwapHost(String),
     /// It takes a while.
     Slow(Duration),
 }
@@ -238,6 +240,10 @@ fn serve(
             if let Some(last) = answer.last_mut() {
                 *last ^= 1;
             }
+        }
+        Fault::SwapHost(to) => {
+            let head = String::from_utf8_lossy(&answer[..head_length(&answer)]).replace(&request.host, to);
+            answer = [head.as_bytes(), &answer[head_length(&answer)..]].concat();
         }
         Fault::Header(name, value) => answer = with_header(&answer, name, value.as_deref()),
         _ => {}
