@@ -29,7 +29,7 @@ pub(crate) enum Command {
     },
     /// Prints everything about images, as a JSON array.
     Inspect {
-        /// Names or image ids.
+        /// Names or image ids; `docker://NAME` asks the registry and fetches no layer.
         #[arg(required = true, value_name = "IMAGE")]
         images: Vec<String>,
     },
@@ -83,7 +83,10 @@ pub(crate) fn run(command: &Command, environment: &Environment) -> Outcome {
     match command {
         Command::Ls { quiet } => list(&store, *quiet),
         Command::Inspect { images } => {
-            let shown = images.iter().map(|name| find(&store, name).map(|stored| stored.to_json()));
+            let shown = images.iter().map(|name| match name.strip_prefix("docker://") {
+                Some(name) => super::registry::inspect(name, &store, environment),
+                None => find(&store, name).map(|stored| stored.to_json()),
+            });
             let shown: Vec<Value> = shown.collect::<Result<_, _>>()?;
             print(&format!("{:#}\n", Value::from(shown)))
         }

@@ -2,6 +2,7 @@
 
 mod copy;
 mod delete;
+mod inspect;
 mod login;
 mod manifest;
 pub(crate) mod pull;
@@ -11,6 +12,8 @@ mod tags;
 use std::io::Write as _;
 
 use kiln::reference::Reference;
+
+pub(crate) use self::inspect::inspect;
 
 use super::environment::{self, Environment};
 use super::report::Failure;
@@ -33,7 +36,7 @@ pub(crate) enum Command {
     /// Lists what says that it belongs to an image: signatures, bills of materials.
     Referrers(referrers::Args),
     /// Copies an image, with all its platforms, between registries, archives and layouts.
-    Copy(copy::Args),
+    Copy(Box<copy::Args>),
     /// Deletes tags or manifests in a registry.
     Delete(delete::Args),
 }

@@ -122,8 +122,11 @@ impl Challenge {
 /// What is known of all hosts.
 pub(super) struct Authority {
     credentials: Credentials,
-    hosts: Mutex<HashMap<(String, Access), Arc<Mutex<HostState>>>>,
+    hosts: Mutex<HostStates>,
 }
+
+/// By host and way of speaking to it; each with a lock of its own.
+type HostStates = HashMap<(String, Access), Arc<Mutex<HostState>>>;
 
 #[derive(Default)]
 struct HostState {
