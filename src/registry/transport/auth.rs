@@ -122,11 +122,10 @@ impl Challenge {
 /// What is known of all hosts.
 pub(super) struct Authority {
     credentials: Credentials,
-    hosts: Mutex<HostStates>,
+    hosts: Mutex<HashMap<(String, Access), SharedState>>,
 }
 
-/// By host and way of speaking to it; each with a lock of its own.
-type HostStates = HashMap<(String, Access), Arc<Mutex<HostState>>>;
+type SharedState = Arc<Mutex<HostState>>;
 
 #[derive(Default)]
 struct HostState {
@@ -177,7 +176,7 @@ impl Authority {
     }
 
     /// One lock per host: while one thread asks for a token, the others that need it wait for it.
-    fn state(&self, endpoint: &Endpoint) -> Arc<Mutex<HostState>> {
+    fn state(&self, endpoint: &Endpoint) -> SharedState {
         lock(&self.hosts).entry((endpoint.host.clone(), endpoint.access)).or_default().clone()
     }
 
