@@ -82,7 +82,7 @@ impl Registry {
     }
 
     /// Follows indexes to the manifest for `platform`.
-    fn manifest(
+    pub(super) fn manifest(
         &self,
         endpoint: &Endpoint,
         reference: &Reference,
@@ -94,8 +94,10 @@ impl Registry {
             match self.read(endpoint, &digest)? {
                 Document::Manifest(manifest) => return Ok((digest, *manifest)),
                 Document::Index(index) => {
-                    let selected = select_platform(&index, platform)
-                        .map_err(|source| Error::NoPlatform { reference: reference.to_string(), source })?;
+                    let selected = select_platform(&index, platform).map_err(|source| Error::NoPlatform {
+                        reference: reference.to_string(),
+                        source: Box::new(source),
+                    })?;
                     digest = checked(digest, selected).map_err(|source| unusable(endpoint, source))?.digest;
                 }
             }
@@ -104,7 +106,7 @@ impl Registry {
     }
 
     /// Returns a manifest or an index, from the store or through it.
-    fn read(&self, endpoint: &Endpoint, digest: &Digest) -> Result<Document, Error> {
+    pub(super) fn read(&self, endpoint: &Endpoint, digest: &Digest) -> Result<Document, Error> {
         let bytes = match self.stored(digest) {
             Some(bytes) => bytes,
             None => {
@@ -169,7 +171,7 @@ pub(super) fn manifest_request(method: Method, endpoint: &Endpoint, reference: &
         .header(header::ACCEPT, MANIFEST_TYPES)
 }
 
-fn unusable(endpoint: &Endpoint, source: assemble::Error) -> Error {
+pub(super) fn unusable(endpoint: &Endpoint, source: assemble::Error) -> Error {
     Error::Document {
         host: endpoint.host.clone(),
         repository: endpoint.repository.clone(),
