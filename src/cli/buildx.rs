@@ -11,8 +11,7 @@ use serde_json::{Value, json};
 
 use super::environment::Environment;
 use super::format::{self, Columns};
-use super::image::print;
-use super::report::Failure;
+use super::report::{Failure, print};
 use super::system::CachePruneArgs;
 use super::{Outcome, build, docker};
 

@@ -5,8 +5,7 @@ use serde_json::json;
 use super::Outcome;
 use super::docker;
 use super::format::{self, Columns};
-use super::image::print;
-use super::report::Failure;
+use super::report::{Failure, print};
 
 /// The verbs of `kiln context`.
 #[derive(Debug, clap::Subcommand)]

@@ -3,7 +3,7 @@
 use kiln::builder::{Annotations, Export, ExportKind};
 use kiln::registry::Limits;
 
-use super::push::LimitArgs;
+use super::registry::push::LimitArgs;
 use super::report::Failure;
 
 /// What is said about the image.

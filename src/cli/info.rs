@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::Outcome;
 use super::environment::{self, AUTH_CONFIG, Environment, Registries};
 use super::format;
-use super::image::{Catalog, print};
-use super::report::Failure;
+use super::image::Catalog;
+use super::report::{Failure, print};
 
 /// The arguments of `kiln info`.
 #[derive(Debug, clap::Args)]

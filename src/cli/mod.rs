@@ -23,7 +23,6 @@ mod kaniko;
 mod output;
 mod plan;
 mod progress;
-mod push;
 mod registry;
 mod report;
 mod secret;
@@ -112,8 +111,6 @@ enum Command {
     Load(image::LoadArgs),
     #[command(flatten)]
     Registry(registry::Command),
-    /// Pushes an image to a registry: what the registry lacks, and nothing else.
-    Push(Box<push::Args>),
     /// Builds as kaniko's executor does: takes its flags.
     Kaniko(Box<kaniko::Args>),
     /// Shows what the store takes, and gets it back.
@@ -171,7 +168,6 @@ fn dispatch(command: &Command, global: &Global) -> Outcome {
         Command::History(args) => args.run(&enter()?),
         Command::Save(args) => args.run(&enter()?),
         Command::Load(args) => args.run(&enter()?),
-        Command::Push(args) => push::run(args, &enter()?),
         Command::Registry(command) => registry::run(command, global),
         Command::Kaniko(args) => kaniko::run(args, enter()?),
         Command::System(command) => system::run(command, &enter()?),

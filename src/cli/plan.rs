@@ -1,12 +1,10 @@
 //! `kiln plan`: the build graph, without building.
 
-use std::io::Write as _;
-
 use kiln::builder::{self, Lookup};
 use kiln::graph::plan;
 
 use super::build::{self, SourceArgs};
-use super::report::Failure;
+use super::report::print;
 use super::{Global, Outcome, environment};
 
 /// The arguments of `kiln plan`.
@@ -45,5 +43,5 @@ pub(crate) fn run(args: &Args, global: &Global) -> Outcome {
         Format::Text => plan::text(&plan.graph),
         Format::Json => format!("{:#}\n", plan::json(&plan.graph)),
     };
-    std::io::stdout().write_all(text.as_bytes()).map_err(Failure::from_error)
+    print(&text)
 }

@@ -1,6 +1,7 @@
 //! Failures as the user reads them, and the exit codes.
 
 use std::error::Error;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use kiln::diagnostic::{self, Diagnostic, Severity, Source};
@@ -164,4 +165,12 @@ pub(crate) fn show_panics_as_bugs() {
         eprintln!("error: this is a bug in kiln; please report it with the lines above");
         std::process::exit(BUG);
     }));
+}
+
+/// Prints to standard output. A reader that has seen enough, `kiln images | head -1`, is no failure.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.map_err(Failure::from_error),
+    }
 }

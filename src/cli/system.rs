@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use super::environment::Environment;
 use super::format::{self, Columns, human};
-use super::image::{Catalog, Filters, ListArgs, confirmed, print, remove_images};
+use super::image::{Catalog, Filters, ListArgs, confirmed, remove_images};
 use super::info::InfoArgs;
-use super::report::Failure;
+use super::report::{Failure, print};
 use super::{Outcome, build};
 
 /// The verbs of `kiln system`.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::Outcome;
 use super::format;
-use super::image::print;
+use super::report::print;
 
 /// The arguments of `kiln version`.
 #[derive(Debug, clap::Args)]

@@ -1,13 +1,12 @@
 //! `kiln why`: why steps of the last build were not cached.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use kiln::solve::journal::{self, Difference, Entry, Fate, Reason};
 
 use super::Outcome;
 use super::environment::Environment;
-use super::report::Failure;
+use super::report::{Failure, print};
 
 /// The arguments of `kiln why`.
 #[derive(Debug, clap::Args)]
@@ -46,7 +45,7 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Outcome {
     if text.is_empty() {
         text = "every step was cached\n".to_owned();
     }
-    std::io::stdout().write_all(text.as_bytes()).map_err(Failure::from_error)
+    print(&text)
 }
 
 fn explain(entry: &Entry) -> String {

@@ -5,14 +5,12 @@ mod lint;
 mod mend;
 mod sarif;
 
-use std::io::Write as _;
-
 use kiln::builder::{self, Lookup, Request};
 use kiln::checkup::Examination;
 
 use super::build::SourceArgs;
 use super::environment::Environment;
-use super::report::Failure;
+use super::report::{Failure, print};
 use super::{Global, Outcome, environment};
 
 pub(crate) use self::call::Call;
@@ -98,8 +96,4 @@ fn examine(request: &Request, environment: &Environment, offline: bool) -> Resul
 /// Any finding is a failure, as it is for `docker build --check`.
 fn verdict(examination: &Examination) -> Outcome {
     if examination.findings.is_empty() { Ok(()) } else { Err(Failure::told()) }
-}
-
-fn print(text: &str) -> Outcome {
-    std::io::stdout().write_all(text.as_bytes()).map_err(Failure::from_error)
 }

@@ -14,10 +14,9 @@ mod remove;
 mod save;
 mod tag;
 
-use std::io::Write as _;
-
 use super::environment::Environment;
-use super::report::Failure;
+use super::registry;
+use super::report::print;
 use super::{Outcome, build};
 
 pub(crate) use self::filter::Filters;
@@ -47,6 +46,10 @@ pub(crate) enum Command {
     Ls(ListArgs),
     /// Removes images that have no name, or all.
     Prune(PruneArgs),
+    /// Fetches images from a registry into the store.
+    Pull(registry::pull::Args),
+    /// Pushes an image to a registry: what the registry lacks, and nothing else.
+    Push(Box<registry::push::Args>),
     /// Removes names from the store; with the last one the image goes. Its bytes go with the next `prune`.
     #[command(visible_alias = "remove")]
     Rm(RemoveArgs),
@@ -65,16 +68,10 @@ pub(crate) fn run(command: &Command, environment: &Environment) -> Outcome {
         Command::Load(args) => args.run(environment),
         Command::Ls(args) => args.run(environment),
         Command::Prune(args) => args.run(environment),
+        Command::Pull(args) => registry::pull::run(args, environment),
+        Command::Push(args) => registry::push::run(args, environment),
         Command::Rm(args) => args.run(environment),
         Command::Save(args) => args.run(environment),
         Command::Tag(args) => args.run(environment),
-    }
-}
-
-/// Prints to standard output. A reader that has seen enough, `kiln images | head -1`, is no failure.
-pub(crate) fn print(text: &str) -> Outcome {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        result => result.map_err(Failure::from_error),
     }
 }

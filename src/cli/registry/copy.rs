@@ -14,8 +14,8 @@ use kiln::store::Store;
 
 use super::super::Outcome;
 use super::super::environment::Environment;
-use super::super::push::{self, LimitArgs};
 use super::super::report::Failure;
+use super::push::{self, LimitArgs};
 
 /// The annotation that is an image's tag in a layout (image-spec `annotations.md`).
 const REF_NAME: &str = "org.opencontainers.image.ref.name";

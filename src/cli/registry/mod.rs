@@ -5,15 +5,14 @@ mod delete;
 mod login;
 mod manifest;
 pub(crate) mod pull;
+pub(crate) mod push;
 mod referrers;
 mod tags;
-
-use std::io::Write as _;
 
 use kiln::reference::Reference;
 
 use super::environment::{self, Environment};
-use super::report::Failure;
+use super::report::{Failure, print};
 use super::{Global, Outcome};
 
 /// One of the verbs.
@@ -25,6 +24,8 @@ pub(crate) enum Command {
     Logout(login::LogoutArgs),
     /// Fetches images from a registry into the store.
     Pull(pull::Args),
+    /// Pushes an image to a registry: what the registry lacks, and nothing else.
+    Push(Box<push::Args>),
     /// Shows manifests as a registry has them.
     #[command(subcommand)]
     Manifest(manifest::Command),
@@ -45,6 +46,7 @@ pub(crate) fn run(command: &Command, global: &Global) -> Outcome {
         Command::Login(args) => login::login(args, global),
         Command::Logout(args) => login::logout(args, global),
         Command::Pull(args) => pull::run(args, &enter()?),
+        Command::Push(args) => push::run(args, &enter()?),
         Command::Manifest(command) => manifest::run(command, &enter()?),
         Command::Tags(args) => tags::run(args, &enter()?),
         Command::Referrers(args) => referrers::run(args, &enter()?),
@@ -56,11 +58,6 @@ pub(crate) fn run(command: &Command, global: &Global) -> Outcome {
 /// Opens the client of registries, with the store that it keeps documents in.
 fn client(environment: &Environment) -> Result<kiln::registry::Registry, Failure> {
     environment.registry(&environment.store()?)
-}
-
-/// Prints a result.
-fn print(text: &str) -> Outcome {
-    std::io::stdout().write_all(text.as_bytes()).map_err(Failure::from_error)
 }
 
 /// Reads an image's name.

@@ -11,10 +11,10 @@ use kiln::reference::Reference;
 use kiln::registry::{How, Limits, Pushed, PushedBlob, Registry, Step};
 use kiln::store::Store;
 
-use super::Outcome;
-use super::environment::Environment;
-use super::progress::bytes;
-use super::report::Failure;
+use super::super::Outcome;
+use super::super::environment::Environment;
+use super::super::progress::bytes;
+use super::super::report::{Failure, print};
 
 /// The arguments of `kiln push`.
 #[derive(Debug, clap::Args)]
@@ -196,10 +196,6 @@ fn shown(blob: &PushedBlob) -> String {
 fn ending(pushed: &Pushed) -> String {
     let name = pushed.reference.tag.clone().unwrap_or_else(|| pushed.root.digest.to_string());
     format!("{name}: digest: {} size: {}", pushed.root.digest, pushed.root.size)
-}
-
-fn print(text: &str) -> Outcome {
-    std::io::stdout().write_all(text.as_bytes()).map_err(Failure::from_error)
 }
 
 fn size(text: &str) -> Result<u64, String> {
