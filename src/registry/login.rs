@@ -27,8 +27,9 @@ impl Login<'_> {
     /// # Errors
     /// If the registry or its token server refuses, or there is no answer.
     pub fn verify(self, credentials: Credentials) -> Result<(), Error> {
-        let transport = Transport::new(credentials, self.certificates)?;
-        let retry = Retry::new(Patience::default(), self.notice);
+        let patience = Patience::default();
+        let transport = Transport::new(credentials, self.certificates, patience.silence)?;
+        let retry = Retry::new(patience, self.notice);
         in_turn(&self.hosts.of_registry(self.host)?, self.host, |endpoint| {
             retry.ask(|| transport.send(endpoint, &Request::version(endpoint)).map(|_| ()))
         })
