@@ -95,7 +95,9 @@ pub(crate) fn run() -> ExitCode {
         Command::Image(command) => enter().and_then(|environment| image::run(&command, &environment)),
         Command::Save(args) => enter().and_then(|environment| image::save(&args, &environment)),
         Command::Load(args) => enter().and_then(|environment| image::load(&args, &environment)),
-        Command::Push(args) => enter().and_then(|environment| push::run(&args, &environment)),
+        Command::Push(args) => {
+            environment::beside(&global).and_then(|environment| push::run(&args, &environment))
+        }
         Command::Info => enter().and_then(|environment| info::run(&environment)),
     };
     match result {
