@@ -185,13 +185,10 @@ pub(crate) fn enter(global: &Global) -> Result<Environment, Failure> {
         "auto" => None,
         name => Some(name.parse::<Rung>().map_err(|error| Failure::usage(format!("--isolation: {error}")))?),
     };
-    let store_root = match &global.store {
-        Some(path) => path.clone(),
-        None => default_store()?,
-    };
+    // Before the namespace: there, everybody is root.
+    let store_root = store_root(global)?;
     let ground = sandbox::enter_user_namespace(wanted).map_err(Failure::from_error)?;
-    fs_err::create_dir_all(&store_root).map_err(Failure::from_error)?;
-    let store_root = fs_err::canonicalize(&store_root).map_err(Failure::from_error)?;
+    let store_root = made(&store_root)?;
     let isolation = sandbox::probe(ground, &store_root).map_err(Failure::from_error)?;
     Ok(Environment {
         store_root,
@@ -211,6 +208,22 @@ pub(crate) fn outside(global: &Global) -> Result<Environment, Failure> {
 
 pub(crate) fn docker_config(global: &Global) -> Option<PathBuf> {
     global.config.clone().or_else(|| variable("DOCKER_CONFIG"))
+}
+
+/// Finds the surroundings of a command that reads the store and runs no step: no namespace is entered and nothing is
+/// probed, which takes most of the time of a short command.
+pub(crate) fn beside(global: &Global) -> Result<Environment, Failure> {
+    Ok(Environment { store_root: made(&store_root(global)?)?, ..outside(global)? })
+}
+
+fn store_root(global: &Global) -> Result<PathBuf, Failure> {
+    global.store.clone().map_or_else(default_store, Ok)
+}
+
+fn made(directory: &Path) -> Result<PathBuf, Failure> {
+    fs_err::create_dir_all(directory)
+        .and_then(|()| fs_err::canonicalize(directory))
+        .map_err(Failure::from_error)
 }
 
 fn default_store() -> Result<PathBuf, Failure> {

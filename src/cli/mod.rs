@@ -154,20 +154,23 @@ pub(crate) fn run() -> ExitCode {
 }
 
 fn dispatch(command: &Command, global: &Global) -> Outcome {
+    // What runs a step, or removes what one has left, does it where it is root.
     let enter = || environment::enter(global);
+    let beside = || environment::beside(global);
     match command {
         Command::Build(args) => build::run(args, &enter()?),
         Command::Check(args) => check::run(args, global),
         Command::Plan(args) => plan::run(args, global),
-        Command::Why(args) => why::run(args, &enter()?),
+        Command::Why(args) => why::run(args, &beside()?),
+        Command::Image(command) if command.leaves_the_trees_alone() => image::run(command, &beside()?),
         Command::Image(command) => image::run(command, &enter()?),
-        Command::Images(args) => args.run(&enter()?),
-        Command::Inspect(args) => args.run(&enter()?),
-        Command::Tag(args) => args.run(&enter()?),
-        Command::Rmi(args) => args.run(&enter()?),
-        Command::History(args) => args.run(&enter()?),
-        Command::Save(args) => args.run(&enter()?),
-        Command::Load(args) => args.run(&enter()?),
+        Command::Images(args) => args.run(&beside()?),
+        Command::Inspect(args) => args.run(&beside()?),
+        Command::Tag(args) => args.run(&beside()?),
+        Command::Rmi(args) => args.run(&beside()?),
+        Command::History(args) => args.run(&beside()?),
+        Command::Save(args) => args.run(&beside()?),
+        Command::Load(args) => args.run(&beside()?),
         Command::Registry(command) => registry::run(command, global),
         Command::Kaniko(args) => kaniko::run(args, enter()?),
         Command::System(command) => system::run(command, &enter()?),

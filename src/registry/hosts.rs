@@ -423,6 +423,14 @@ blocked = true
             let endpoints = hosts.endpoints(&name.parse().unwrap()).unwrap();
             assert_eq!(show(&endpoints), expected, "{name}");
         }
+        for (name, expected) in [
+            ("busybox", &["https://docker.io library/busybox"][..]),
+            ("a.moved.example/x/y", &["https://new.example x/y"]),
+            ("lan.example:8080/r", &["https?://lan.example:8080 r", "http://lan.example:8080 r"]),
+        ] {
+            assert_eq!(show(&hosts.own_endpoints(&name.parse().unwrap()).unwrap()), expected, "{name}");
+        }
+        assert!(hosts.own_endpoints(&"evil.example/x/y".parse().unwrap()).is_err());
         assert!(matches!(
             hosts.endpoints(&"evil.example/x/y".parse().unwrap()),
             Err(Error::Blocked { prefix, .. }) if prefix == "evil.example/x"

@@ -43,3 +43,31 @@ impl Store {
         String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Timestamp;
+
+    #[test]
+    fn the_latest_places_are_remembered_until_they_are_old() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let digest = Digest::of("blob");
+        let names = |digest| store.seen(digest).iter().map(Reference::name).collect::<Vec<_>>();
+        assert!(names(&digest).is_empty());
+        for name in ["localhost:5000/a", "debian:12", "localhost:5000/a:2", "ghcr.io/o/r"] {
+            store.note_seen(&digest, &name.parse().unwrap()).unwrap();
+        }
+        assert_eq!(names(&digest), ["ghcr.io/o/r", "localhost:5000/a", "docker.io/library/debian"]);
+        for number in 0..100 {
+            store.note_seen(&digest, &format!("h.example/{number}").parse().unwrap()).unwrap();
+        }
+        let many = names(&digest);
+        assert_eq!((many.len(), many[0].as_str()), (REMEMBERED, "h.example/99"));
+        store.gc(Timestamp(0)).unwrap();
+        assert_eq!(names(&digest).len(), REMEMBERED);
+        store.gc(Timestamp(i64::MAX)).unwrap();
+        assert!(names(&digest).is_empty());
+    }
+}

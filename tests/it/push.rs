@@ -169,6 +169,9 @@ fn an_index_with_all_its_platforms() {
     let name = format!("{}/multi:1", server.host());
     let pushed = push(&client, &name, &root).unwrap();
     assert_eq!(hows(&pushed), ["uploaded"; 5], "the shared layer once");
+    let proxy = FaultProxy::start(&server.host(), |_, _| Fault::None);
+    let again = push(&client, &format!("{}/multi:1", proxy.host()), &root).unwrap();
+    assert_eq!((again.unchanged, methods(&proxy).len()), (true, 1));
     let text = run("skopeo", ["inspect", "--raw", "--tls-verify=false", &format!("docker://{name}")]);
     assert_eq!(kiln::digest::Digest::of(text), root.digest);
     for platform in ["linux/amd64", "linux/arm64"] {

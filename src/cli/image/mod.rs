@@ -59,6 +59,13 @@ pub(crate) enum Command {
     Tag(TagArgs),
 }
 
+impl Command {
+    /// Tells whether neither a step is run nor anything removed that steps have left.
+    pub(crate) const fn leaves_the_trees_alone(&self) -> bool {
+        !matches!(self, Self::Build(_) | Self::Prune(_))
+    }
+}
+
 /// Runs a verb of `kiln image`.
 pub(crate) fn run(command: &Command, environment: &Environment) -> Outcome {
     match command {

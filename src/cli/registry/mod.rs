@@ -41,17 +41,17 @@ pub(crate) enum Command {
 
 /// Runs one of the verbs.
 pub(crate) fn run(command: &Command, global: &Global) -> Outcome {
-    let enter = || environment::enter(global);
+    let beside = || environment::beside(global);
     match command {
         Command::Login(args) => login::login(args, global),
         Command::Logout(args) => login::logout(args, global),
-        Command::Pull(args) => pull::run(args, &enter()?),
-        Command::Push(args) => push::run(args, &enter()?),
-        Command::Manifest(command) => manifest::run(command, &enter()?),
-        Command::Tags(args) => tags::run(args, &enter()?),
-        Command::Referrers(args) => referrers::run(args, &enter()?),
-        Command::Copy(args) => copy::run(args, &enter()?),
-        Command::Delete(args) => delete::run(args, &enter()?),
+        Command::Pull(args) => pull::run(args, &beside()?),
+        Command::Push(args) => push::run(args, &beside()?),
+        Command::Manifest(command) => manifest::run(command, &beside()?),
+        Command::Tags(args) => tags::run(args, &beside()?),
+        Command::Referrers(args) => referrers::run(args, &beside()?),
+        Command::Copy(args) => copy::run(args, &beside()?),
+        Command::Delete(args) => delete::run(args, &beside()?),
     }
 }
 

@@ -87,7 +87,8 @@ impl Registry {
         let (endpoint, named) = self.target(&endpoints, reference)?;
         let job = Job { endpoint, reference, tell, traffic: Arc::default(), to_send: AtomicU64::new(0) };
         let unchanged = named == Some(root.digest);
-        let settled = if unchanged { BTreeSet::from([root.digest]) } else { self.settled(&job, &plan)? };
+        let settled =
+            if unchanged { plan.below(BTreeSet::from([root.digest])) } else { self.settled(&job, &plan)? };
         let parts = plan.blobs(&settled);
         let mut blobs = self.place_all(&job, &parts)?;
         if !unchanged {
@@ -161,7 +162,7 @@ impl Registry {
             let seen = || self.store.seen(&digest).iter().any(|place| place.name() == job.reference.name());
             if here() || seen() && self.retry.ask(|| self.named(&job.endpoint, &name))?.is_some() {
                 settled.insert(digest);
-                plan.settle(&mut settled);
+                settled = plan.below(settled);
             }
         }
         Ok(settled)

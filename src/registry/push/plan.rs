@@ -115,13 +115,15 @@ impl Plan {
         layers.chain(configs).filter(|part| seen.insert(part.blob.digest)).collect()
     }
 
-    /// Adds to `settled` everything below what it holds.
-    pub(super) fn settle(&self, settled: &mut BTreeSet<Digest>) {
+    /// Returns some documents with all documents below them.
+    pub(super) fn below(&self, mut roots: BTreeSet<Digest>) -> BTreeSet<Digest> {
+        // Whatever names a document stands after it.
         for document in self.documents.iter().rev() {
-            if settled.contains(&document.blob.digest) {
-                settled.extend(&document.children);
+            if roots.contains(&document.blob.digest) {
+                roots.extend(&document.children);
             }
         }
+        roots
     }
 }
 
@@ -219,8 +221,7 @@ mod tests {
         assert_eq!(digests.len(), 4);
         assert_eq!(blobs[0].made_by.as_deref(), Some("COPY a"));
 
-        let mut settled = BTreeSet::from([inner.digest]);
-        plan.settle(&mut settled);
+        let settled = plan.below(BTreeSet::from([inner.digest]));
         let left: Vec<_> = plan.blobs(&settled).into_iter().map(|part| part.blob.digest).collect();
         assert_eq!((left.len(), left[0]), (2, Digest::of("shared")), "what the inner index names is there");
     }
