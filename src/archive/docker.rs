@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::export::{entries, layout_files};
 use super::load::Loaded;
 use super::tarball::Tarball;
-use super::{Error, blob_file, reachable};
+use super::{Error, Saved, all_reachable, blob_file};
 use crate::assemble::{self, Document, Flavor};
 use crate::digest::{DiffId, Hasher};
 use crate::image::{Blob, Layer};
@@ -36,12 +36,22 @@ pub(super) struct Entry {
     layers: Option<Vec<String>>,
 }
 
-/// Writes a docker archive with one image under any number of names. Names without a tag are left out: docker
-/// has no place for them.
+/// Writes a docker archive. Names without a tag are left out: docker has no place for them.
 ///
 /// # Errors
-/// If the store lacks a blob, the root is an index, or `out` fails.
-pub fn docker(store: &Store, root: &Blob, names: &[Reference], out: impl Write) -> Result<(), Error> {
+/// If the store lacks a blob, a root is an index, or `out` fails.
+pub fn docker(store: &Store, images: &[Saved], out: impl Write) -> Result<(), Error> {
+    let list: Vec<Entry> = images.iter().map(|image| entry(store, image)).collect::<Result<_, _>>()?;
+    let list = serde_json::to_vec(&list).expect("texts can be written");
+    let blobs = all_reachable(store, images)?;
+    let mut tarball = Tarball::new(out);
+    layout_files(&mut tarball, entries(images, &BTreeMap::new()))?;
+    tarball.file(MANIFEST_FILE, &list)?;
+    tarball.blobs(store, &blobs)?;
+    Ok(tarball.finish()?)
+}
+
+fn entry(store: &Store, Saved { root, names }: &Saved) -> Result<Entry, Error> {
     let document = assemble::parse(root.digest, &store.read_blob(root)?)?;
     let Document::Manifest(manifest) = document else {
         return Err(Error::SeveralPlatforms { digest: root.digest });
@@ -51,19 +61,11 @@ pub fn docker(store: &Store, root: &Blob, names: &[Reference], out: impl Write) 
         Err(source) => Err(Error::Digest { file: blob_file(&root.digest), source }),
     };
     let tags: Vec<_> = names.iter().filter(|name| name.tag.is_some()).map(docker_tag).collect();
-    let entry = Entry {
+    Ok(Entry {
         config: file(manifest.config())?,
         repo_tags: (!tags.is_empty()).then_some(tags),
         layers: Some(manifest.layers().iter().map(file).collect::<Result<_, _>>()?),
-    };
-    let list = serde_json::to_vec(&[entry]).expect("texts can be written");
-
-    let blobs = reachable(store, root, &mut |_| Ok(true))?;
-    let mut tarball = Tarball::new(out);
-    layout_files(&mut tarball, entries(root, names, &BTreeMap::new()))?;
-    tarball.file(MANIFEST_FILE, &list)?;
-    tarball.blobs(store, &blobs)?;
-    Ok(tarball.finish()?)
+    })
 }
 
 /// A name as docker shows it; a digest is no part of a tag.

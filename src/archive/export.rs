@@ -8,27 +8,27 @@ use fs_err as fs;
 use serde_json::{Value, json};
 
 use super::tarball::Tarball;
-use super::{CONTAINERD_NAME, Error, INDEX_FILE, LAYOUT, LAYOUT_FILE, REF_NAME, blob_file, reachable};
-use crate::image::Blob;
+use super::{
+    CONTAINERD_NAME, Error, INDEX_FILE, LAYOUT, LAYOUT_FILE, REF_NAME, Saved, all_reachable, blob_file,
+    reachable,
+};
 use crate::oci::media_type;
 use crate::reference::Reference;
 use crate::store::Store;
 
-/// Writes an OCI archive: a tar of an OCI layout with one image under any number of names. `annotations` are those of
-/// the image's descriptor in the index.
+/// Writes an OCI archive: a tar of an OCI layout. `annotations` are those of the images' descriptors in the index.
 ///
 /// # Errors
 /// If the store lacks a blob or `out` fails.
 pub fn oci(
     store: &Store,
-    root: &Blob,
-    names: &[Reference],
+    images: &[Saved],
     annotations: &BTreeMap<String, String>,
     out: impl Write,
 ) -> Result<(), Error> {
-    let blobs = reachable(store, root, &mut |_| Ok(true))?;
+    let blobs = all_reachable(store, images)?;
     let mut tarball = Tarball::new(out);
-    layout_files(&mut tarball, entries(root, names, annotations))?;
+    layout_files(&mut tarball, entries(images, annotations))?;
     tarball.blobs(store, &blobs)?;
     Ok(tarball.finish()?)
 }
@@ -48,12 +48,11 @@ pub(super) fn layout_files<W: Write>(tarball: &mut Tarball<W>, entries: Vec<Valu
 /// If the store lacks a blob, or the directory cannot be written or holds a damaged index.
 pub fn oci_directory(
     store: &Store,
-    root: &Blob,
-    names: &[Reference],
+    image: &Saved,
     annotations: &BTreeMap<String, String>,
     directory: &Path,
 ) -> Result<(), Error> {
-    let blobs = reachable(store, root, &mut |_| Ok(true))?;
+    let blobs = reachable(store, &image.root, &mut |_| Ok(true))?;
     fs::create_dir_all(directory.join("blobs/sha256"))?;
     for blob in &blobs {
         let path = directory.join(blob_file(&blob.digest));
@@ -65,7 +64,7 @@ pub fn oci_directory(
     }
     replace(&directory.join(LAYOUT_FILE), |file| file.write_all(LAYOUT))?;
     let path = directory.join(INDEX_FILE);
-    let new = entries(root, names, annotations);
+    let new = entries(std::slice::from_ref(image), annotations);
     let mut all = match fs::read(&path) {
         Ok(text) => kept(&text, &new)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -106,12 +105,12 @@ fn name_of(entry: &Value) -> Option<&str> {
     annotations[CONTAINERD_NAME].as_str().or_else(|| annotations[REF_NAME].as_str())
 }
 
-/// Returns an index entry per name, or one without.
-pub(super) fn entries(
-    root: &Blob,
-    names: &[Reference],
-    annotations: &BTreeMap<String, String>,
-) -> Vec<Value> {
+/// Returns an index entry per name, or one without for an image that has none.
+pub(super) fn entries(images: &[Saved], annotations: &BTreeMap<String, String>) -> Vec<Value> {
+    images.iter().flat_map(|image| entries_of(image, annotations)).collect()
+}
+
+fn entries_of(Saved { root, names }: &Saved, annotations: &BTreeMap<String, String>) -> Vec<Value> {
     let entry = |annotations: &BTreeMap<String, String>| {
         let mut entry = json!({"mediaType": root.media_type, "digest": root.digest, "size": root.size});
         if !annotations.is_empty() {

@@ -1,7 +1,7 @@
 //! Images as files: OCI layouts (a tar or a directory) and what `docker save` writes, both ways.
 //!
-//! Out: [`oci`], [`oci_directory`] and [`docker`] take a root descriptor and the store, and write everything
-//! that it reaches. In: [`load`], [`load_path`] and [`open_layout`] put what they find into the store.
+//! Out: [`oci`], [`oci_directory`] and [`docker`] take images and the store, and write everything
+//! that they reach. In: [`load`], [`load_path`] and [`open_layout`] put what they find into the store.
 //!
 //! Rules:
 //! - The same image gives the same bytes: fixed order (documents before layers), no times, no owners.
@@ -29,6 +29,7 @@ pub use self::load::{Loaded, load, load_path};
 use crate::assemble::{self, Document};
 use crate::digest::{DiffId, Digest, ParseError};
 use crate::image::Blob;
+use crate::reference::Reference;
 use crate::store::{self, Store};
 
 /// Why an archive could not be written or read.
@@ -114,6 +115,15 @@ pub enum Error {
     },
 }
 
+/// An image that is written, under any number of names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Saved {
+    /// The manifest or index.
+    pub root: Blob,
+    /// The names.
+    pub names: Vec<Reference>,
+}
+
 fn list(names: &[String]) -> String {
     match names {
         [] => "images without names".to_owned(),
@@ -176,6 +186,17 @@ fn reachable(
     let mut seen = std::collections::BTreeSet::new();
     documents.retain(|blob| seen.insert(blob.digest));
     Ok(documents)
+}
+
+/// Returns the blobs that several images reach, each once.
+fn all_reachable(store: &Store, images: &[Saved]) -> Result<Vec<Blob>, Error> {
+    let mut blobs = Vec::new();
+    for image in images {
+        blobs.extend(reachable(store, &image.root, &mut |_| Ok(true))?);
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    blobs.retain(|blob| seen.insert(blob.digest));
+    Ok(blobs)
 }
 
 #[cfg(test)]

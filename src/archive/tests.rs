@@ -24,6 +24,10 @@ fn names(texts: &[&str]) -> Vec<Reference> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
 }
 
+fn saved(root: &Blob, names: &[Reference]) -> Saved {
+    Saved { root: root.clone(), names: names.to_vec() }
+}
+
 /// A tar with files of the given names and contents; `name -> target` is a symlink.
 fn tar_of(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
@@ -89,8 +93,8 @@ fn sample(store: &Store, flavor: Flavor) -> Assembled {
 fn what_is_exported_is_loaded() {
     type Export = fn(&Store, &Blob, &[Reference], &mut Vec<u8>) -> Result<(), Error>;
     let exports: [(&str, Export); 2] = [
-        ("oci", |s, r, n, o| oci(s, r, n, &BTreeMap::new(), o)),
-        ("docker", |s, r, n, o| docker(s, r, n, o)),
+        ("oci", |s, r, n, o| oci(s, &[saved(r, n)], &BTreeMap::new(), o)),
+        ("docker", |s, r, n, o| docker(s, &[saved(r, n)], o)),
     ];
     for (format, export) in exports {
         for flavor in [Flavor::Oci, Flavor::Docker] {
@@ -125,7 +129,7 @@ fn an_archive_lists_documents_before_layers() {
     let (_directory, store) = store();
     let assembled = sample(&store, Flavor::Docker);
     let mut archive = Vec::new();
-    docker(&store, &assembled.manifest, &names(&["app:1"]), &mut archive).unwrap();
+    docker(&store, &[saved(&assembled.manifest, &names(&["app:1"]))], &mut archive).unwrap();
     let mut archive = tar::Archive::new(archive.as_slice());
     let mut listing = Vec::new();
     let mut list = String::new();
@@ -161,9 +165,9 @@ fn a_docker_archive_holds_one_platform() {
     let assembled = sample(&store, Flavor::Oci);
     let list = [(assembled.manifest, platform())];
     let index = assemble::index(&store, &list, BTreeMap::new(), Flavor::Oci).unwrap();
-    assert!(matches!(docker(&store, &index, &[], Vec::new()), Err(Error::SeveralPlatforms { .. })));
+    assert!(matches!(docker(&store, &[saved(&index, &[])], Vec::new()), Err(Error::SeveralPlatforms { .. })));
     let mut archive = Vec::new();
-    oci(&store, &index, &[], &BTreeMap::new(), &mut archive).unwrap();
+    oci(&store, &[saved(&index, &[])], &BTreeMap::new(), &mut archive).unwrap();
     let (_directory, to) = self::store();
     assert_eq!(load(&to, archive.as_slice()).unwrap(), [Loaded { reference: None, manifest: index.clone() }]);
     assert_eq!(assemble::read(&to, &index, &platform()).unwrap(), assembled.image);
@@ -177,7 +181,7 @@ fn an_index_may_keep_what_the_archive_left_out() {
     let list = [(absent, "linux/arm64".parse().unwrap()), (assembled.manifest, platform())];
     let index = assemble::index(&store, &list, BTreeMap::new(), Flavor::Oci).unwrap();
     let directory = tempfile::tempdir().unwrap();
-    let error = oci(&store, &index, &[], &BTreeMap::new(), Vec::new()).unwrap_err();
+    let error = oci(&store, &[saved(&index, &[])], &BTreeMap::new(), Vec::new()).unwrap_err();
     assert!(matches!(error, Error::Store(store::Error::Missing { .. })), "an export is whole: {error}");
     for blob in [&index, &assembled.image.layers[0].blob, &list[1].0, &assembled.config] {
         fs::create_dir_all(directory.path().join("blobs/sha256")).unwrap();
@@ -299,10 +303,10 @@ fn a_layout_directory_keeps_its_other_images() {
     let second = sample(&from, Flavor::Docker).manifest;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("layout");
-    oci_directory(&from, &first, &names(&["app:1", "app:2"]), &BTreeMap::new(), &path).unwrap();
-    oci_directory(&from, &second, &names(&["app:2", "y.io/z:3"]), &BTreeMap::new(), &path).unwrap();
-    oci_directory(&from, &second, &[], &BTreeMap::new(), &path).unwrap();
-    oci_directory(&from, &second, &[], &BTreeMap::new(), &path).unwrap();
+    oci_directory(&from, &saved(&first, &names(&["app:1", "app:2"])), &BTreeMap::new(), &path).unwrap();
+    oci_directory(&from, &saved(&second, &names(&["app:2", "y.io/z:3"])), &BTreeMap::new(), &path).unwrap();
+    oci_directory(&from, &saved(&second, &[]), &BTreeMap::new(), &path).unwrap();
+    oci_directory(&from, &saved(&second, &[]), &BTreeMap::new(), &path).unwrap();
     let (_directory, to) = store();
     let name = |text: &str| Some(text.parse().unwrap());
     let expected =
@@ -342,7 +346,7 @@ fn a_manifest_of_a_layout_is_found_by_digest_without_a_name() {
     let list = [(assembled.manifest.clone(), platform())];
     let index = assemble::index(&from, &list, BTreeMap::new(), Flavor::Oci).unwrap();
     let directory = tempfile::tempdir().unwrap();
-    oci_directory(&from, &index, &[], &BTreeMap::new(), directory.path()).unwrap();
+    oci_directory(&from, &saved(&index, &[]), &BTreeMap::new(), directory.path()).unwrap();
     let (_directory, to) = store();
     let selector = assembled.manifest.digest.to_string();
     assert_eq!(open_layout(&to, directory.path(), Some(&selector)).unwrap(), assembled.manifest);

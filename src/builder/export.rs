@@ -9,10 +9,9 @@ use std::sync::Arc;
 use super::built::{Built, BuiltImage};
 use super::image::MadeImage;
 use super::{Annotations, Destination, Error, Export, ExportKind, Request, squash};
-use crate::archive;
+use crate::archive::{self, Saved};
 use crate::assemble::{Assembled, Flavor};
 use crate::graph::Graph;
-use crate::image::Blob;
 use crate::layer::{self, Compression, PackOptions};
 use crate::reference::Reference;
 use crate::solve::{self, Snapshot, Solution, Workshop};
@@ -94,7 +93,7 @@ fn write_image(
     workshop: &Workshop<'_>,
 ) -> Result<(), Error> {
     let store = workshop.store;
-    let manifest: &Blob = &image.manifest;
+    let image = Saved { root: image.manifest.clone(), names: names.to_vec() };
     if export.kind != ExportKind::Store {
         // Only an archive needs the bytes of the base.
         solve::fetch_layers(root, workshop)?;
@@ -107,18 +106,15 @@ fn write_image(
     workshop.task(name.to_owned(), |_| match (export.kind, &export.destination) {
         (ExportKind::Store, _) => {
             solve::fetch_layers(root, workshop)?;
-            names.iter().try_for_each(|name| store.tag(name, manifest))?;
+            store.add_image(&image.root)?;
+            names.iter().try_for_each(|name| store.tag(name, &image.root))?;
             Ok(())
         }
         (ExportKind::OciDirectory, Some(Destination::Path(path))) => {
-            Ok(archive::oci_directory(store, manifest, names, &annotations.descriptor, path)?)
+            Ok(archive::oci_directory(store, &image, &annotations.descriptor, path)?)
         }
-        (ExportKind::Docker, Some(to)) => {
-            to_file(to, |out| Ok(archive::docker(store, manifest, names, out)?))
-        }
-        (_, Some(to)) => {
-            to_file(to, |out| Ok(archive::oci(store, manifest, names, &annotations.descriptor, out)?))
-        }
+        (ExportKind::Docker, Some(to)) => to_file(to, |out| Ok(archive::docker(store, &[image], out)?)),
+        (_, Some(to)) => to_file(to, |out| Ok(archive::oci(store, &[image], &annotations.descriptor, out)?)),
         (_, None) => unreachable!("every form but the store's has a destination"),
     })
 }

@@ -13,8 +13,10 @@ use kiln::reference::Reference;
 use kiln::time::Timestamp;
 
 use super::Outcome;
+use super::buildx;
 use super::check::{self, Call};
 use super::context;
+use super::docker_config;
 use super::environment::Environment;
 use super::image_options::ImageArgs;
 use super::interrupt;
@@ -57,6 +59,9 @@ pub(crate) struct Args {
     /// The same as `--call check`.
     #[arg(long, conflicts_with = "call")]
     check: bool,
+    /// The builder, by a name that `kiln buildx create` gave: kiln itself in any case.
+    #[arg(long, value_name = "NAME", env = "BUILDX_BUILDER", hide = true)]
+    builder: Option<String>,
 }
 
 /// What says what is to be built: shared by `build` and `plan`.
@@ -84,7 +89,7 @@ pub(crate) struct SourceArgs {
     #[arg(long, value_name = "KEY=VALUE")]
     label: Vec<String>,
     /// The platform of the image, for example linux/arm64; one value.
-    #[arg(long, value_name = "OS/ARCH")]
+    #[arg(long, value_name = "OS/ARCH", env = "DOCKER_DEFAULT_PLATFORM")]
     platform: Option<String>,
     /// Does every step anew.
     #[arg(long)]
@@ -113,9 +118,9 @@ impl SourceArgs {
             ignore: found.ignore,
             named_contexts: self.named_contexts()?,
             target: self.target.clone(),
-            build_args: self.build_args(),
+            build_args: self.build_args_and_proxies(environment)?,
             labels: self.label.iter().map(|label| split_pair(label)).collect(),
-            platform: self.platform.as_deref().map(platform).transpose()?,
+            platform: self.platform.as_deref().filter(|text| !text.is_empty()).map(platform).transpose()?,
             no_cache: self.no_cache,
             no_cache_filter: self.no_cache_filter.clone(),
             isolation: environment.isolation.clone(),
@@ -206,6 +211,15 @@ impl SourceArgs {
         self.build_arg.iter().filter_map(given).collect()
     }
 
+    fn build_args_and_proxies(&self, environment: &Environment) -> Result<BTreeMap<String, String>, Failure> {
+        let mut args = match environment.docker_config() {
+            Some(directory) => docker_config::proxy_args(&directory)?,
+            None => BTreeMap::new(),
+        };
+        args.extend(self.build_args());
+        Ok(args)
+    }
+
     fn named_contexts(&self) -> Result<BTreeMap<String, NamedContext>, Failure> {
         let named = |text: &String| {
             let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
@@ -225,6 +239,9 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Outcome {
     let call = if args.check { Call::CHECK } else { args.call };
     if !call.builds() {
         return check::call(call, &request, environment);
+    }
+    if let Some(builder) = args.builder.as_deref().filter(|name| !name.is_empty()) {
+        buildx::check_name(builder, environment)?;
     }
     request.tags.clone_from(&args.tag);
     request.exports = exports(&args.output)?;

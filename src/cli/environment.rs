@@ -20,6 +20,8 @@ pub(crate) struct Environment {
     pub(crate) isolation: Isolation,
     /// The time at which the command began.
     pub(crate) now: Timestamp,
+    /// The directory that docker's `config.json` is in, instead of `~/.docker`.
+    docker_config: Option<PathBuf>,
 }
 
 impl Environment {
@@ -36,7 +38,7 @@ impl Environment {
         let credentials = Places {
             named: variable("REGISTRY_AUTH_FILE"),
             runtime_dir: variable("XDG_RUNTIME_DIR"),
-            docker_config: variable("DOCKER_CONFIG"),
+            docker_config: self.docker_config.clone(),
             home: home(),
         };
         config.credentials = Credentials::load(&credentials.files()).map_err(Failure::from_error)?;
@@ -45,6 +47,11 @@ impl Environment {
 }
 
 impl Environment {
+    /// Returns the directory of docker's configuration.
+    pub(crate) fn docker_config(&self) -> Option<PathBuf> {
+        self.docker_config.clone().or_else(|| home().map(|home| home.join(".docker")))
+    }
+
     /// Sets up the client for downloads and repositories. `ssh_identities` lets ssh use the user's agent and keys.
     pub(crate) fn remotes(&self, store: &Store, ssh_identities: bool) -> Remotes {
         let handed_down = |name: &str| std::env::var_os(name).map(|value| (name.into(), value));
@@ -81,13 +88,18 @@ pub(crate) fn enter(global: &Global) -> Result<Environment, Failure> {
     fs_err::create_dir_all(&store_root).map_err(Failure::from_error)?;
     let store_root = fs_err::canonicalize(&store_root).map_err(Failure::from_error)?;
     let isolation = sandbox::probe(ground, &store_root).map_err(Failure::from_error)?;
-    Ok(Environment { store_root, isolation, now: now()? })
+    Ok(Environment { store_root, isolation, now: now()?, docker_config: docker_config(global) })
 }
 
 /// Finds the surroundings of a command that neither opens a store nor runs a step: nothing is entered or probed.
 pub(crate) fn outside(global: &Global) -> Result<Environment, Failure> {
     let store_root = global.store.clone().unwrap_or_default();
-    Ok(Environment { store_root, isolation: Isolation::unprobed(), now: now()? })
+    let (isolation, docker_config) = (Isolation::unprobed(), docker_config(global));
+    Ok(Environment { store_root, isolation, now: now()?, docker_config })
+}
+
+fn docker_config(global: &Global) -> Option<PathBuf> {
+    global.config.clone().filter(|path| !path.as_os_str().is_empty())
 }
 
 fn default_store() -> Result<PathBuf, Failure> {

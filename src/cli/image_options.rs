@@ -35,6 +35,8 @@ struct AcceptedArgs {
     force_rm: Option<bool>,
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     compress: Option<bool>,
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    disable_content_trust: Option<bool>,
 }
 
 /// What is meant by the arguments.
@@ -71,6 +73,11 @@ impl AcceptedArgs {
             }
         }
         let given = [("rm", self.rm), ("force-rm", self.force_rm), ("compress", self.compress)];
+        if self.disable_content_trust == Some(false) {
+            return Err(Failure::usage(
+                "--disable-content-trust=false: signatures of bases are not supported",
+            ));
+        }
         for (name, _) in given.into_iter().filter(|(_, value)| value.is_some()) {
             eprintln!(
                 "note: --{name} makes no difference: there is no container to remove and no context to send"

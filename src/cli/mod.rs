@@ -4,9 +4,14 @@
 //! standard output, everything else to standard error.
 
 mod build;
+mod buildx;
 mod check;
 mod context;
+mod contexts;
+mod docker;
+mod docker_config;
 mod environment;
+mod format;
 mod image;
 mod image_options;
 mod info;
@@ -18,27 +23,41 @@ mod report;
 mod secret;
 mod ssh;
 mod step_options;
+mod system;
+mod version;
 mod why;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{ArgAction, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use self::report::Failure;
 
 /// Builds container images from Dockerfiles, without Docker, without a daemon, without being root.
 #[derive(Debug, Parser)]
-#[command(name = "kiln", version, about, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(
+    name = "kiln",
+    version,
+    about,
+    max_term_width = 100,
+    after_help = EXIT_CODES,
+    disable_version_flag = true
+)]
 struct Arguments {
     #[command(flatten)]
     global: Global,
+    #[command(flatten)]
+    docker: docker::GlobalArgs,
+    /// Prints the version.
+    #[arg(short = 'v', short_alias = 'V', long, action = ArgAction::Version)]
+    version: (),
     #[command(subcommand)]
     command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 the build, a registry or a file failed; 70 a bug in kiln; 125 wrong usage; \
-130 interrupted.";
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 the build, a registry or a file failed; 64 a wrong --format; 70 a bug \
+in kiln; 125 wrong usage; 130 interrupted.";
 
 /// What every command takes.
 #[derive(Debug, clap::Args)]
@@ -51,6 +70,9 @@ struct Global {
     /// How RUN steps are isolated: auto (the strongest that works here), root, subordinate-ids, single-id, chroot.
     #[arg(long, global = true, env = "KILN_ISOLATION", default_value = "auto", value_name = "RUNG")]
     isolation: String,
+    /// Where docker's config.json lies: credentials and proxies. Stands before the command.
+    #[arg(long, env = "DOCKER_CONFIG", value_name = "DIR")]
+    config: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -63,41 +85,93 @@ enum Command {
     Plan(Box<plan::Args>),
     /// Says why steps of the last build were not cached.
     Why(why::Args),
-    /// Lists, inspects and removes the images of the store.
+    /// Lists, inspects, moves and removes the images of the store.
     #[command(subcommand)]
     Image(image::Command),
+    /// Lists the images of the store.
+    Images(image::ListArgs),
+    /// Prints everything about images, as JSON or by a Go template.
+    Inspect(image::InspectObjectArgs),
+    /// Gives an image another name.
+    Tag(image::TagArgs),
+    /// Removes names from the store; with the last one the image goes.
+    Rmi(image::RemoveArgs),
+    /// Shows how an image came to be.
+    History(image::HistoryArgs),
     /// Writes images of the store to an archive.
     Save(image::SaveArgs),
     /// Reads images from an archive into the store.
     Load(image::LoadArgs),
+    /// Shows what the store takes, and gets it back.
+    #[command(subcommand)]
+    System(system::Command),
+    /// Removes the build cache.
+    #[command(subcommand)]
+    Builder(system::BuilderCommand),
+    /// Answers docker's buildx, as far as build services call it.
+    Buildx(Box<buildx::Args>),
+    /// Answers docker's contexts: there is one.
+    #[command(subcommand)]
+    Context(contexts::Command),
     /// Shows how kiln works on this machine.
-    Info,
+    Info(info::InfoArgs),
+    /// Shows the version, as docker's.
+    Version(version::VersionArgs),
+    /// Prints a script that completes commands in a shell.
+    Completion {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    #[command(external_subcommand)]
+    Other(Vec<String>),
 }
 
 /// Runs the command line and returns the exit code.
 pub(crate) fn run() -> ExitCode {
     report::show_panics_as_bugs();
-    let command = Arguments::command().mut_subcommand("check", check::with_optional_context);
-    let parsed = command.try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches));
-    let Arguments { global, command } = match parsed {
+    let parsed = grammar().try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches));
+    let Arguments { global, docker, command, version: () } = match parsed {
         Ok(arguments) => arguments,
-        Err(error) => return report::usage(&error),
+        Err(error) => return report::usage(&docker::explain(error)),
     };
-    let enter = || environment::enter(&global);
-    let result = match command {
-        Command::Build(args) => enter().and_then(|environment| build::run(&args, &environment)),
-        Command::Check(args) => check::run(&args, &global),
-        Command::Plan(args) => plan::run(&args, &global),
-        Command::Why(args) => enter().and_then(|environment| why::run(&args, &environment)),
-        Command::Image(command) => enter().and_then(|environment| image::run(&command, &environment)),
-        Command::Save(args) => enter().and_then(|environment| image::save(&args, &environment)),
-        Command::Load(args) => enter().and_then(|environment| image::load(&args, &environment)),
-        Command::Info => enter().and_then(|environment| info::run(&environment)),
-    };
-    match result {
+    docker.note();
+    match dispatch(&command, &global) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => report::failure(&failure),
     }
+}
+
+fn dispatch(command: &Command, global: &Global) -> Outcome {
+    let enter = || environment::enter(global);
+    match command {
+        Command::Build(args) => build::run(args, &enter()?),
+        Command::Check(args) => check::run(args, global),
+        Command::Plan(args) => plan::run(args, global),
+        Command::Why(args) => why::run(args, &enter()?),
+        Command::Image(command) => image::run(command, &enter()?),
+        Command::Images(args) => args.run(&enter()?),
+        Command::Inspect(args) => args.run(&enter()?),
+        Command::Tag(args) => args.run(&enter()?),
+        Command::Rmi(args) => args.run(&enter()?),
+        Command::History(args) => args.run(&enter()?),
+        Command::Save(args) => args.run(&enter()?),
+        Command::Load(args) => args.run(&enter()?),
+        Command::System(command) => system::run(command, &enter()?),
+        Command::Builder(command) => system::run_builder(command, &enter()?),
+        Command::Buildx(args) => buildx::run(args, &enter()?),
+        Command::Context(command) => contexts::run(command),
+        Command::Info(args) => args.run(&enter()?),
+        Command::Version(args) => args.run(),
+        Command::Completion { shell } => {
+            clap_complete::generate(*shell, &mut grammar(), "kiln", &mut std::io::stdout());
+            Ok(())
+        }
+        Command::Other(words) => Err(docker::unknown(words, &grammar())),
+    }
+}
+
+fn grammar() -> clap::Command {
+    Arguments::command().mut_subcommand("check", check::with_optional_context)
 }
 
 /// What a command returns.

@@ -7,6 +7,8 @@ use kiln::diagnostic::{self, Diagnostic, Severity, Source};
 
 /// Exit code of a failed build, registry or file.
 const FAILED: u8 = 1;
+/// Exit code of a bad `--format`: docker's.
+const TEMPLATE: u8 = 64;
 /// Exit code of wrong usage: docker's.
 const USAGE: u8 = 125;
 /// Exit code of a bug in kiln (sysexits `EX_SOFTWARE`).
@@ -54,6 +56,23 @@ impl Failure {
         Self { text: format!("error: {text}\n"), code: USAGE }
     }
 
+    /// Shows what is wrong with the template of `--format`.
+    pub(crate) fn template(text: impl std::fmt::Display) -> Self {
+        Self { text: format!("error: {text}\n"), code: TEMPLATE }
+    }
+
+    /// Shows the same with other words.
+    pub(crate) fn replacing(mut self, from: &str, to: &str) -> Self {
+        self.text = self.text.replacen(from, to, 1);
+        self
+    }
+
+    /// Makes one of several; none for none.
+    pub(crate) fn all(failures: Vec<Self>) -> Option<Self> {
+        let code = failures.first()?.code;
+        Some(Self { text: failures.into_iter().map(|failure| failure.text).collect(), code })
+    }
+
     /// Shows findings about a Dockerfile with a closing count of the errors.
     pub(crate) fn findings(source: &Source, findings: &[Diagnostic]) -> Self {
         let mut text = String::new();
@@ -91,6 +110,12 @@ impl Failure {
     }
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 /// Joins an error's own text and those of its causes with colons.
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
@@ -109,7 +134,7 @@ fn chain(error: &dyn Error) -> String {
 
 /// Prints a failure and returns its exit code.
 pub(crate) fn failure(failure: &Failure) -> ExitCode {
-    eprint!("{}", failure.text);
+    eprint!("{failure}");
     ExitCode::from(failure.code)
 }
 

@@ -1,7 +1,7 @@
 //! Durations as Go writes them: `1h30m`, `1.5s`, `-2us`.
 
 /// Reads a duration as nanoseconds; `None` if it is malformed or too long.
-pub(super) fn nanoseconds(text: &str) -> Option<i64> {
+pub fn nanoseconds(text: &str) -> Option<i64> {
     let (negative, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),

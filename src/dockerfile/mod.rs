@@ -27,6 +27,7 @@ mod text;
 mod tests;
 
 pub use checks::{CheckFilter, CheckOptions, checks};
+pub use duration::nanoseconds;
 pub use expand::{ExpandError, Expansion, Mode, expand};
 pub use mount::{Expander, parse_size};
 pub use parse::{Lines, Parsed, line_of, parse, parse_trigger};

@@ -10,11 +10,11 @@ use super::inputs::Chosen;
 use super::read_ahead::ReadAhead;
 use super::{Snapshot, Workshop};
 use crate::digest::{DiffId, Hasher};
-use crate::image::Blob;
+use crate::image::{Blob, Layer};
 use crate::layer::{self, Item, Sink, index};
 use crate::path::RelPath;
 use crate::reference::Reference;
-use crate::store::Scratch;
+use crate::store::{Scratch, Store};
 use crate::tree::{Bytes, Change, Changes, Entry, Kind, LinkGroup, Origin, Tree};
 
 /// A place that holds files of a tree at their paths in the tree.
@@ -283,7 +283,37 @@ pub(super) fn read_blob(
         let remote = snapshot.remote().ok_or(Cause::MissingBlob(layer.blob.digest))?;
         workshop.pull(remote, std::slice::from_ref(&layer.blob))?;
     }
-    let blob = workshop.store.open_blob(&layer.blob)?;
+    read_stored(workshop.store, &layer, sink)
+}
+
+/// Returns the bytes of a layer's files, each hard link's once: what docker calls a layer's size. A layer that
+/// nobody has read yet is read, and what it holds is kept beside it.
+///
+/// # Errors
+/// If the store lacks the layer, or it is damaged.
+pub fn unpacked_size(store: &Store, layer: &Layer) -> Result<u64, Cause> {
+    let known = store.entries(layer.diff_id)?.and_then(|bytes| index::decode(&bytes).ok());
+    let changes = match known {
+        Some(changes) => changes,
+        None => {
+            let changes = read_stored(store, layer, &mut layer::Discard)?;
+            store.put_entries(layer.diff_id, &index::encode(&changes))?;
+            changes
+        }
+    };
+    let mut groups = BTreeSet::new();
+    let size = |change: &Change| match change {
+        Change::Upsert { entry: Entry { kind: Kind::File { size, link, .. }, .. }, .. } => {
+            let is_first = link.is_none_or(|group| groups.insert(group));
+            if is_first { *size } else { 0 }
+        }
+        Change::Upsert { .. } | Change::Whiteout { .. } | Change::Opaque { .. } => 0,
+    };
+    Ok(changes.list.iter().map(size).sum())
+}
+
+fn read_stored(store: &Store, layer: &Layer, sink: &mut dyn Sink) -> Result<Changes, Cause> {
+    let blob = store.open_blob(&layer.blob)?;
     let (changes, found) = std::thread::scope(|scope| -> Result<_, Cause> {
         // One thread verifies the blob and decompresses it, this one hashes and takes apart what comes of it.
         let inner = ReadAhead::start(scope, layer::decompress(blob)?);

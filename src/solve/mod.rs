@@ -45,6 +45,7 @@ use crate::secret::Secrets;
 use crate::store::Store;
 use crate::time::Timestamp;
 
+pub use bytes::unpacked_size;
 pub use error::{Cause, Error};
 pub use extract::unpack_archive;
 pub use files::{Files, fetch_layers, files, write_files};

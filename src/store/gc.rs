@@ -26,8 +26,8 @@ pub struct Freed {
 }
 
 impl Store {
-    /// Removes what no name reaches and nothing has used since `keep_since`: records, and then blobs and
-    /// layer indexes that neither a name nor a remaining record reaches; trees, cache mounts and stat caches
+    /// Removes what no image reaches and nothing has used since `keep_since`: records, and then blobs and
+    /// layer indexes that neither an image nor a remaining record reaches; trees, cache mounts and stat caches
     /// by their own last use.
     ///
     /// # Errors
@@ -37,7 +37,7 @@ impl Store {
         let _exclusive = self.lock_for_gc()?;
         scratch::remove_leftovers(&self.path("scratch"));
         let mut freed = Freed::default();
-        let mut roots: BTreeSet<Digest> = self.names()?.into_iter().map(|named| named.blob.digest).collect();
+        let mut roots: BTreeSet<Digest> = self.images()?.into_iter().map(|root| root.digest).collect();
         for path in files(&self.path("records"))? {
             if is_older(&path, keep_since) {
                 freed.file(&path)?;
@@ -46,7 +46,7 @@ impl Store {
             }
         }
         let reached = self.reach(roots)?;
-        for directory in ["blobs/sha256", "entries"] {
+        for directory in ["blobs/sha256", "entries", "repositories"] {
             for path in files(&self.path(directory))? {
                 if !digest_of_name(&path).is_some_and(|digest| reached.contains(&digest)) {
                     freed.file(&path)?;
@@ -136,7 +136,7 @@ impl Freed {
     }
 
     /// Counts what is about to be removed; a file with several links once per link.
-    fn add(&mut self, path: &Path) {
+    pub(super) fn add(&mut self, path: &Path) {
         self.count += 1;
         for entry in walkdir::WalkDir::new(path).into_iter().flatten() {
             if let Ok(metadata) = entry.metadata()
@@ -149,7 +149,7 @@ impl Freed {
 }
 
 /// The paths in a directory, sorted.
-fn files(directory: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn files(directory: &Path) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(directory)? {
         paths.push(entry?.path());
@@ -163,7 +163,7 @@ fn is_older(path: &Path, than: Timestamp) -> bool {
     fs::symlink_metadata(path).is_ok_and(|metadata| metadata.mtime() < than.0)
 }
 
-fn digest_of_name(path: &Path) -> Option<Digest> {
+pub(super) fn digest_of_name(path: &Path) -> Option<Digest> {
     Digest::from_hex(path.file_name()?.to_str()?).ok()
 }
 

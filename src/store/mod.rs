@@ -7,6 +7,8 @@
 //!   entries/<diff id hex>      the index of a layer: what it holds; outlives the blob
 //!   records/<key hex>          what a cache key led to; opaque here
 //!   names/<hex>                an image name and its manifest
+//!   images/<hex>               an image that was built, loaded or pulled, with a name or without
+//!   repositories/<hex>         the repositories that have an image too
 //!   trees/<mapping>/<name>/    unpacked root file systems, below `root/`
 //!   caches/<hex>/<number>/     cache mounts
 //!   stat/<hex>                 what the files of a build context looked like last time
@@ -31,11 +33,13 @@
 mod blob;
 mod cache_mount;
 mod gc;
+mod known;
 mod lock;
 mod name;
 mod remove;
 mod scratch;
 mod tree;
+mod usage;
 
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -52,6 +56,7 @@ pub use self::name::Named;
 pub use self::remove::remove_tree;
 pub use self::scratch::Scratch;
 pub use self::tree::{TreeSlot, VacantTree};
+pub use self::usage::Usage;
 
 use crate::digest::{DiffId, Digest};
 use crate::image::Blob;
@@ -143,9 +148,19 @@ impl Store {
         }
         // Names in a process's own mounts and working directories must not depend on where it stands.
         let root = fs::canonicalize(root)?;
-        for directory in
-            ["blobs/sha256", "entries", "records", "names", "trees", "caches", "stat", "scratch", "locks"]
-        {
+        for directory in [
+            "blobs/sha256",
+            "entries",
+            "records",
+            "names",
+            "images",
+            "repositories",
+            "trees",
+            "caches",
+            "stat",
+            "scratch",
+            "locks",
+        ] {
             fs::create_dir_all(root.join(directory))?;
         }
         scratch::remove_leftovers(&root.join("scratch"));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
 use fs_err as fs;
@@ -12,6 +13,7 @@ use super::{Error, Result, Store, read_if_there};
 use crate::digest::Digest;
 use crate::image::Blob;
 use crate::reference::Reference;
+use crate::time::Timestamp;
 
 /// An image name and what it stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +22,8 @@ pub struct Named {
     pub reference: Reference,
     /// The manifest or index.
     pub blob: Blob,
+    /// When the name was given.
+    pub since: Timestamp,
 }
 
 /// A file of `names/`.
@@ -47,6 +51,7 @@ impl Store {
             return Ok(());
         }
         self.sync(blob)?;
+        self.add_image(blob)?;
         let stored = Stored { name: reference.to_string(), blob: blob.clone() };
         let path = self.name_path(reference);
         let text = serde_json::to_vec(&stored).expect("texts and numbers can be written as JSON");
@@ -68,16 +73,23 @@ impl Store {
         Ok(Some(stored.blob))
     }
 
-    /// Removes a name; tells whether it was there. The blobs stay until [`gc`](Self::gc).
+    /// Removes a name; tells whether it was there. With its last name the image goes too; its blobs stay until
+    /// [`gc`](Self::gc).
     ///
     /// # Errors
     /// If its file cannot be removed.
     pub fn untag(&self, reference: &Reference) -> Result<bool> {
         let _lock = self.lock_names()?;
+        let blob = self.resolve_name(reference).ok().flatten();
         match fs::remove_file(self.name_path(reference)) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(error.into()),
+        }
+        if let Some(blob) = blob
+            && !self.names()?.iter().any(|named| named.blob.digest == blob.digest)
+        {
+            self.forget_image(&blob.digest)?;
         }
         self.write_index()?;
         Ok(true)
@@ -90,10 +102,12 @@ impl Store {
     pub fn names(&self) -> Result<Vec<Named>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(self.path("names"))? {
-            let Some(text) = read_if_there(&entry?.path())? else { continue };
+            let path = entry?.path();
+            let Some(text) = read_if_there(&path)? else { continue };
             let Ok(stored) = serde_json::from_slice::<Stored>(&text) else { continue };
             let Ok(reference) = stored.name.parse() else { continue };
-            names.push(Named { reference, blob: stored.blob });
+            let since = fs::metadata(&path).map_or(0, |metadata| metadata.mtime());
+            names.push(Named { reference, blob: stored.blob, since: Timestamp(since) });
         }
         names.sort_by(|a, b| a.reference.cmp(&b.reference));
         Ok(names)
@@ -107,7 +121,7 @@ impl Store {
         self.write_index()
     }
 
-    fn lock_names(&self) -> Result<Lock> {
+    pub(super) fn lock_names(&self) -> Result<Lock> {
         Ok(Lock::exclusive(&self.path("locks/names"))?)
     }
 

@@ -84,11 +84,11 @@ fn export(directory: &Path, flavor: Flavor) -> (Store, Assembled) {
     let assembled = image(&store, flavor);
     let names = names(&["example.org/app:1"]);
     let create = |name: &str| fs::File::create(directory.join(name)).unwrap();
-    archive::oci(&store, &assembled.manifest, &names, &BTreeMap::new(), create("oci.tar")).unwrap();
-    archive::docker(&store, &assembled.manifest, &names, create("docker.tar")).unwrap();
-    archive::oci_directory(&store, &assembled.manifest, &names, &BTreeMap::new(), &directory.join("layout"))
-        .unwrap();
-    store.tag(&names[0], &assembled.manifest).unwrap();
+    let image = archive::Saved { root: assembled.manifest.clone(), names };
+    archive::oci(&store, std::slice::from_ref(&image), &BTreeMap::new(), create("oci.tar")).unwrap();
+    archive::docker(&store, std::slice::from_ref(&image), create("docker.tar")).unwrap();
+    archive::oci_directory(&store, &image, &BTreeMap::new(), &directory.join("layout")).unwrap();
+    store.tag(&image.names[0], &assembled.manifest).unwrap();
     (store, assembled)
 }
 
@@ -212,7 +212,13 @@ fn the_validator_looks_into_layers() {
         };
         let assembled = assemble::image(&store, parts).unwrap();
         let layout = directory.path().join("layout");
-        archive::oci_directory(&store, &assembled.manifest, &[], &BTreeMap::new(), &layout).unwrap();
+        archive::oci_directory(
+            &store,
+            &archive::Saved { root: assembled.manifest, names: vec![] },
+            &BTreeMap::new(),
+            &layout,
+        )
+        .unwrap();
         let problems = validate::layout(&layout);
         match expected {
             None => assert!(problems.is_empty(), "{problems:?}"),

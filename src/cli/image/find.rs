@@ -1,0 +1,138 @@
+//! The images of the store, and which one a user means.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use kiln::assemble;
+use kiln::digest::{DiffId, Digest};
+use kiln::image::{Blob, Image, Layer};
+use kiln::oci::Platform;
+use kiln::reference::Reference;
+use kiln::solve;
+use kiln::store::Store;
+use kiln::time::Timestamp;
+
+use super::super::report::Failure;
+
+/// An image of the store.
+pub(crate) struct Stored {
+    /// Its manifest, or an index.
+    pub(crate) root: Blob,
+    /// Its names, sorted.
+    pub(crate) names: Vec<Reference>,
+    /// `repository@digest` of the repositories that have it too.
+    pub(crate) repo_digests: Vec<Reference>,
+    /// When it last got a name.
+    pub(crate) named: Option<Timestamp>,
+    /// The image of this machine's platform.
+    pub(crate) image: Image,
+}
+
+/// All images of a store, the newest first.
+pub(crate) struct Catalog<'a> {
+    store: &'a Store,
+    /// Those whose documents are there.
+    pub(crate) images: Vec<Stored>,
+    sizes: RefCell<BTreeMap<DiffId, u64>>,
+}
+
+impl<'a> Catalog<'a> {
+    /// Reads what the store has. An image whose documents are gone is left out.
+    pub(crate) fn read(store: &'a Store) -> Result<Self, Failure> {
+        let names = store.names().map_err(Failure::from_error)?;
+        let mut images = Vec::new();
+        for root in store.images().map_err(Failure::from_error)? {
+            let Ok(image) = assemble::read(store, &root, &Platform::host()) else { continue };
+            let own = names.iter().filter(|named| named.blob.digest == root.digest);
+            let named = own.clone().map(|named| named.since).max();
+            let names = own.map(|named| named.reference.clone()).collect();
+            let repo_digests = store.repo_digests(&root.digest).map_err(Failure::from_error)?;
+            images.push(Stored { root, names, repo_digests, named, image });
+        }
+        images.sort_by(|a, b| {
+            let age = |stored: &Stored| std::cmp::Reverse(stored.image.config.created);
+            (age(a), &a.names).cmp(&(age(b), &b.names))
+        });
+        Ok(Self { store, images, sizes: RefCell::default() })
+    }
+
+    /// Finds an image: by its whole id, its name, a digest that it has in a repository, or the beginning of its id.
+    pub(crate) fn find(&self, text: &str) -> Result<&Stored, Failure> {
+        let missing = || Failure::plain(format!("No such image: {text}"));
+        if let Ok(digest) = text.parse::<Digest>() {
+            let whole = |stored: &&Stored| [stored.image.id, stored.root.digest].contains(&digest);
+            return self.images.iter().find(whole).ok_or_else(missing);
+        }
+        if let Ok(name) = text.parse::<Reference>()
+            && let Some(stored) = self.images.iter().find(|stored| stored.is_called(&name))
+        {
+            return Ok(stored);
+        }
+        let hex = text.strip_prefix("sha256:").unwrap_or(text);
+        if hex.is_empty() || !hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(missing());
+        }
+        let begins = |stored: &&Stored| {
+            stored.image.id.hex().starts_with(hex) || stored.root.digest.hex().starts_with(hex)
+        };
+        let found: Vec<&Stored> = self.images.iter().filter(begins).collect();
+        let ids: BTreeSet<Digest> = found.iter().map(|stored| stored.image.id).collect();
+        if ids.len() > 1 {
+            return Err(Failure::plain(format!(
+                "multiple IDs found with provided prefix: {text}; give more of the id"
+            )));
+        }
+        // The same image may be there in two forms: one with a name is meant.
+        found.iter().find(|stored| !stored.names.is_empty()).or(found.first()).copied().ok_or_else(missing)
+    }
+
+    /// Returns what docker calls the size of an image: the bytes of its layers' files.
+    pub(crate) fn size(&self, stored: &Stored) -> Result<u64, Failure> {
+        stored.image.layers.iter().map(|layer| self.layer_size(layer)).sum()
+    }
+
+    /// Returns the bytes of a layer's files.
+    pub(crate) fn layer_size(&self, layer: &Layer) -> Result<u64, Failure> {
+        if let Some(size) = self.sizes.borrow().get(&layer.diff_id) {
+            return Ok(*size);
+        }
+        let size = solve::unpacked_size(self.store, layer).map_err(Failure::from_error)?;
+        self.sizes.borrow_mut().insert(layer.diff_id, size);
+        Ok(size)
+    }
+}
+
+impl Stored {
+    fn is_called(&self, name: &Reference) -> bool {
+        if self.names.contains(name) {
+            return true;
+        }
+        let Some(digest) = name.digest else { return false };
+        digest == self.root.digest
+            && self.names.iter().chain(&self.repo_digests).any(|own| own.name() == name.name())
+    }
+
+    /// Returns the name that a user called the image by, if it is one of its names.
+    pub(crate) fn name_of(&self, text: &str) -> Option<Reference> {
+        text.parse::<Reference>().ok().filter(|name| self.names.contains(name))
+    }
+
+    /// Returns the names as docker shows them, those without a tag left out.
+    pub(crate) fn repo_tags(&self) -> Vec<String> {
+        let tagged = self.names.iter().filter(|name| name.tag.is_some());
+        tagged.map(|name| Reference { digest: None, ..name.clone() }.familiar()).collect()
+    }
+
+    /// Returns the digests as docker shows them.
+    pub(crate) fn repo_digests(&self) -> Vec<String> {
+        let by_digest = self.names.iter().filter(|name| name.digest.is_some());
+        let all =
+            by_digest.map(|name| name.at_digest(self.root.digest)).chain(self.repo_digests.iter().cloned());
+        all.map(|reference| reference.familiar()).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+}
+
+/// Returns the part of a digest that users see.
+pub(crate) fn short(digest: &Digest) -> String {
+    digest.hex()[..12].to_owned()
+}
