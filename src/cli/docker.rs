@@ -132,7 +132,8 @@ pub(crate) fn unknown(words: &[String], known: &clap::Command) -> Failure {
         return Failure::plain(format!("{word}: {reason}"));
     }
     let names = known.get_subcommands().map(clap::Command::get_name);
-    let hint = suggest::nearest(word, names).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+    let hint =
+        suggest::nearest(word, names).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
     Failure::usage(format!("unknown command `{word}`{hint}; see `kiln --help`"))
 }
 

@@ -5,7 +5,7 @@ use kiln::builder::{Annotations, Export, ExportKind};
 use super::report::Failure;
 
 /// What is said about the image.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ImageArgs {
     /// Adds an annotation to the manifest, or with `manifest-descriptor:` to its descriptor in an OCI layout.
     #[arg(long, value_name = "[LEVEL:]KEY=VALUE")]
@@ -21,7 +21,7 @@ pub(crate) struct ImageArgs {
 }
 
 /// What docker's command lines may say, and what makes no difference here.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 struct AcceptedArgs {
     /// Accepted if `false`: kiln makes no attestations.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
