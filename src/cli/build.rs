@@ -298,13 +298,13 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Outcome {
 
 /// Runs a build and prints its result.
 fn build(args: &Args, environment: &Environment) -> Outcome {
+    if let Some(builder) = args.builder.as_deref().filter(|name| !name.is_empty()) {
+        buildx::check_name(builder, environment)?;
+    }
     let mut request = args.source.request(environment)?;
     let call = if args.check { Call::CHECK } else { args.call };
     if !call.builds() {
         return check::call(call, &request, environment);
-    }
-    if let Some(builder) = args.builder.as_deref().filter(|name| !name.is_empty()) {
-        buildx::check_name(builder, environment)?;
     }
     request.tags.clone_from(&args.tag);
     request.exports = exports(&args.output)?;

@@ -146,6 +146,7 @@ pub(crate) fn explain(mut error: clap::Error) -> clap::Error {
     let name = argument.split('=').next().unwrap_or(argument);
     let reason = BUILD_OPTIONS.iter().find(|(options, _)| options.contains(&name)).map(|(_, reason)| *reason);
     if let Some(reason) = reason {
+        error.remove(ContextKind::SuggestedArg);
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(reason)]));
     }
     error

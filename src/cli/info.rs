@@ -22,20 +22,42 @@ impl InfoArgs {
         if let Some(format) = self.format.as_deref().filter(|format| !format.is_empty()) {
             return print(&(format::object(format, &to_json(environment)?)? + "\n"));
         }
-        print(&text(environment))
+        print(&text(environment)?)
     }
 }
 
-fn text(environment: &Environment) -> String {
-    format!(
-        "Version:    {}\nStore:      {}\nIsolation:  {}\nNetwork:    the host's (RUN --network=none: loopback only)\n\
-         Platform:   {}\nProcessors: {}\n",
-        env!("CARGO_PKG_VERSION"),
-        environment.store_root.display(),
-        environment.isolation,
-        Platform::host(),
-        processors(),
-    )
+fn text(environment: &Environment) -> Result<String, Failure> {
+    let info = to_json(environment)?;
+    let text = |key: &str| info[key].as_str().unwrap_or_default().to_owned();
+    let options = environment.security_options();
+    Ok(format!(
+        "Client:\n Version:    {version}\n Context:    default\n\nServer:\n Images: {images}\n \
+         Server Version: {version}\n Storage Driver: kiln\n  driver-type: {DRIVER_TYPE}\n Store: {store}\n \
+         Isolation: {isolation}\n Network: the host's (RUN --network=none: loopback only)\n \
+         Security Options: {options}\n Kernel Version: {kernel}\n OSType: linux\n Platform: {platform}\n \
+         Architecture: {architecture}\n CPUs: {processors}\n",
+        version = env!("CARGO_PKG_VERSION"),
+        images = info["Images"],
+        store = environment.store_root.display(),
+        isolation = environment.isolation,
+        options = options.join(" "),
+        kernel = text("KernelVersion"),
+        platform = Platform::host(),
+        architecture = text("Architecture"),
+        processors = processors(),
+    ))
+}
+
+/// What wrangler and others look for to know whether zstd and OCI media types can be kept.
+const DRIVER_TYPE: &str = "io.containerd.snapshotter.v1";
+
+impl Environment {
+    fn security_options(&self) -> Vec<&'static str> {
+        let rung = self.isolation.rung;
+        let seccomp = rung.has_namespaces().then_some("name=seccomp,profile=builtin");
+        let rootless = rung.in_user_namespace().then_some("name=rootless");
+        seccomp.into_iter().chain(rootless).collect()
+    }
 }
 
 /// Returns docker's fields. There is no daemon, so what is about one is empty; `DriverStatus` says that images are kept
@@ -45,11 +67,6 @@ fn to_json(environment: &Environment) -> Result<Value, Failure> {
     let images = Catalog::read(&store)?.images.len();
     let system = rustix::system::uname();
     let word = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
-    let rung = environment.isolation.rung;
-    let mut security = vec!["name=seccomp,profile=builtin".to_owned()];
-    if rung.in_user_namespace() {
-        security.push("name=rootless".to_owned());
-    }
     Ok(json!({
         "ID": "",
         "Name": word(system.nodename()),
@@ -60,9 +77,9 @@ fn to_json(environment: &Environment) -> Result<Value, Failure> {
         "ContainersStopped": 0,
         "Images": images,
         "Driver": "kiln",
-        "DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"], ["isolation", environment.isolation.to_string()]],
+        "DriverStatus": [["driver-type", DRIVER_TYPE], ["isolation", environment.isolation.to_string()]],
         "DockerRootDir": environment.store_root,
-        "SecurityOptions": security,
+        "SecurityOptions": environment.security_options(),
         "OSType": "linux",
         "OperatingSystem": word(system.sysname()),
         "KernelVersion": word(system.release()),

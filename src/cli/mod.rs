@@ -1,5 +1,8 @@
 //! The command line: what docker's grammar says where the two overlap.
 //!
+//! A verb is one struct of arguments with `run`. Docker's verbs have two places, `kiln image ls` and `kiln images`:
+//! the same struct stands in the enum of each, so there is one definition of it.
+//!
 //! Here, and nowhere in the library, arguments, environment, terminal and clock are read. Results go to
 //! standard output, everything else to standard error.
 

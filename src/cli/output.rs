@@ -42,6 +42,7 @@ struct Fields {
     rewrite_timestamp: bool,
     compression: Option<String>,
     level: Option<u8>,
+    force_compression: bool,
     oci_media_types: Option<bool>,
 }
 
@@ -59,6 +60,11 @@ impl Fields {
                 self.level =
                     Some(value.parse().map_err(|_| format!("compression-level `{value}` is not a number"))?);
             }
+            "force-compression" => self.force_compression = boolean(key, value)?,
+            "push" if boolean(key, value)? => {
+                return Err("push=true is not supported yet: build into the store, then push".to_owned());
+            }
+            "push" => {}
             "oci-mediatypes" => self.oci_media_types = Some(boolean(key, value)?),
             _ => return Err(format!("`{key}` is not an attribute of --output that kiln knows")),
         }
@@ -73,6 +79,9 @@ impl Fields {
             Some("local") => ExportKind::Local,
             Some("tar") => ExportKind::Tar,
             Some("image") => ExportKind::Store,
+            Some("registry") => {
+                return Err("type=registry is not supported yet: build into the store, then push".to_owned());
+            }
             Some(other) => return Err(format!("type={other} is not one of {KINDS}")),
             None => return Err(format!("type= is missing: one of {KINDS}")),
         };
@@ -95,6 +104,7 @@ impl Fields {
             }
         }
         export.rewrite_timestamps = self.rewrite_timestamp;
+        export.force_compression = self.force_compression;
         export.oci_media_types = self.oci_media_types;
         export.compression = compression(self.compression.as_deref(), self.level)?;
         Ok(export)
@@ -192,6 +202,8 @@ mod tests {
             "type=oci,foo=1",
             "type=docker,tar=false",
             "type=oci,compression=lz4",
+            "type=image,push=true",
+            "type=registry,name=a",
         ] {
             assert!(kind(wrong).is_err(), "{wrong}");
         }

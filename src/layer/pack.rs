@@ -20,9 +20,12 @@
 
 mod pipeline;
 mod plan;
+mod recompress;
 mod source;
 
 use std::io::{self, Write};
+
+pub use self::recompress::recompress;
 
 use crate::digest::{DiffId, Digest};
 use crate::path::RelPath;
@@ -121,6 +124,9 @@ pub enum Error {
         /// The path.
         path: RelPath,
     },
+    /// A tar that was packed before cannot be read.
+    #[error("cannot read the layer")]
+    Stream(#[source] io::Error),
     /// The codec fails.
     #[error("cannot compress the layer")]
     Compress(#[source] io::Error),

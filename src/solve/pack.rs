@@ -37,7 +37,7 @@ pub(super) fn is_in_form(layer: &PackedLayer, options: &PackOptions) -> bool {
 }
 
 /// Returns the media type of a layer's blob (image-spec `layer.md`).
-const fn media_type(compression: Compression) -> &'static str {
+pub(super) const fn media_type(compression: Compression) -> &'static str {
     match compression {
         Compression::None => "application/vnd.oci.image.layer.v1.tar",
         Compression::Gzip { .. } => "application/vnd.oci.image.layer.v1.tar+gzip",

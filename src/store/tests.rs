@@ -147,6 +147,59 @@ fn names_lead_to_manifests_and_show_in_the_index() {
 }
 
 #[test]
+fn an_image_stays_until_its_last_name_goes_or_it_is_forgotten() {
+    let (_directory, store) = store();
+    let images = [blob(b"{\"a\":1}"), blob(b"{\"b\":2}")];
+    assert!(matches!(store.add_image(&images[0]), Err(Error::Missing { .. })));
+    store.put(b"{\"a\":1}").unwrap();
+    store.put(b"{\"b\":2}").unwrap();
+    let known = || {
+        store.gc(LATER).unwrap();
+        let known: Vec<Digest> = store.images().unwrap().into_iter().map(|root| root.digest).collect();
+        images.each_ref().map(|image| {
+            assert_eq!(
+                known.contains(&image.digest),
+                store.contains(image),
+                "what is known is kept, and nothing else"
+            );
+            store.contains(image)
+        })
+    };
+    store.tag(&reference("app"), &images[0]).unwrap();
+    store.tag(&reference("app"), &images[1]).unwrap();
+    assert_eq!(known(), [true, true], "the first has lost its name to the second");
+    assert!(store.forget_image(&images[0].digest).unwrap());
+    assert!(!store.forget_image(&images[0].digest).unwrap());
+    assert_eq!(known(), [false, true]);
+    store.tag(&reference("app:2"), &images[1]).unwrap();
+    store.untag(&reference("app")).unwrap();
+    assert_eq!(known(), [false, true]);
+    store.untag(&reference("app:2")).unwrap();
+    assert_eq!(known(), [false, false]);
+}
+
+#[test]
+fn repositories_are_known_as_long_as_the_manifest() {
+    let (_directory, store) = store();
+    let image = blob(b"{}");
+    store.put(b"{}").unwrap();
+    store.add_image(&image).unwrap();
+    for name in ["r.io/b:1", "a", "r.io/b:2"] {
+        store.add_repo_digest(&reference(name), &image.digest).unwrap();
+    }
+    let names = || -> Vec<String> {
+        store.repo_digests(&image.digest).unwrap().iter().map(Reference::familiar).collect()
+    };
+    let expected = [format!("a@{}", image.digest), format!("r.io/b@{}", image.digest)];
+    store.gc(LATER).unwrap();
+    assert_eq!(names(), expected);
+    store.forget_image(&image.digest).unwrap();
+    assert_eq!(names(), expected, "until the blobs are collected");
+    store.gc(LATER).unwrap();
+    assert_eq!(names(), Vec::<String>::new());
+}
+
+#[test]
 fn a_damaged_name_is_told_and_can_be_given_again() {
     let (_directory, store) = store();
     let (name, manifest) = (reference("app:1"), blob(b"{}"));

@@ -9,6 +9,7 @@ mod architecture;
 mod archive;
 mod build;
 mod cache;
+mod docker_cli;
 mod errors;
 mod image_options;
 mod images;

@@ -166,7 +166,9 @@ fn exit_codes_are_dockers() {
         };
         assert_eq!(ended.code, Some(code), "{line}: {}", ended.stderr);
         assert_eq!(ended.stderr.is_empty(), line.contains("--help") || line.contains("--version"), "{line}");
-        assert_eq!(ended.stdout.is_empty(), code != 0, "{line}: {ended:?}");
+        // Docker prints the list of what it found, which is empty then.
+        let empty_list = line.starts_with("image inspect") && ended.text() == "[]\n";
+        assert_eq!(ended.stdout.is_empty() || empty_list, code != 0, "{line}: {ended:?}");
     }
 }
 

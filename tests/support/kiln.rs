@@ -12,11 +12,13 @@ use super::validate;
 pub(crate) const EPOCH: &str = "1700000000";
 
 /// What the surroundings of a test must not decide.
-const VARIABLES: [&str; 8] = [
+const VARIABLES: [&str; 10] = [
+    "BUILDX_BUILDER",
     "BUILDKIT_PROGRESS",
     "BUILDKIT_SYNTAX",
     "CONTAINERS_REGISTRIES_CONF",
     "DOCKER_CONFIG",
+    "DOCKER_DEFAULT_PLATFORM",
     "KILN_ISOLATION",
     "KILN_STORE",
     "REGISTRY_AUTH_FILE",

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kiln::assemble;
 use kiln::digest::{DiffId, Digest};
 use kiln::image::{Blob, Image, Layer};
-use kiln::oci::Platform;
+use kiln::oci::{NoPlatform, Platform};
 use kiln::reference::Reference;
 use kiln::solve;
 use kiln::store::Store;
@@ -24,7 +24,7 @@ pub(crate) struct Stored {
     pub(crate) repo_digests: Vec<Reference>,
     /// When it last got a name.
     pub(crate) named: Option<Timestamp>,
-    /// The image of this machine's platform.
+    /// The image; of several platforms the one of this machine.
     pub(crate) image: Image,
 }
 
@@ -42,16 +42,17 @@ impl<'a> Catalog<'a> {
         let names = store.names().map_err(Failure::from_error)?;
         let mut images = Vec::new();
         for root in store.images().map_err(Failure::from_error)? {
-            let Ok(image) = assemble::read(store, &root, &Platform::host()) else { continue };
+            let Ok(image) = read(store, &root) else { continue };
             let own = names.iter().filter(|named| named.blob.digest == root.digest);
             let named = own.clone().map(|named| named.since).max();
-            let names = own.map(|named| named.reference.clone()).collect();
+            let mut names: Vec<Reference> = own.map(|named| named.reference.clone()).collect();
+            names.sort_by_key(Reference::familiar);
             let repo_digests = store.repo_digests(&root.digest).map_err(Failure::from_error)?;
             images.push(Stored { root, names, repo_digests, named, image });
         }
         images.sort_by(|a, b| {
             let age = |stored: &Stored| std::cmp::Reverse(stored.image.config.created);
-            (age(a), &a.names).cmp(&(age(b), &b.names))
+            (age(a), a.repo_tags()).cmp(&(age(b), b.repo_tags()))
         });
         Ok(Self { store, images, sizes: RefCell::default() })
     }
@@ -99,6 +100,16 @@ impl<'a> Catalog<'a> {
         let size = solve::unpacked_size(self.store, layer).map_err(Failure::from_error)?;
         self.sizes.borrow_mut().insert(layer.diff_id, size);
         Ok(size)
+    }
+}
+
+/// Reads an image: of an index the one for this machine, else the first.
+fn read(store: &Store, root: &Blob) -> Result<Image, assemble::Error> {
+    match assemble::read(store, root, &Platform::host()) {
+        Err(assemble::Error::Platform(NoPlatform { offered, wanted })) => {
+            assemble::read(store, root, offered.first().unwrap_or(&wanted))
+        }
+        result => result,
     }
 }
 

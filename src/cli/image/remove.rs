@@ -29,7 +29,11 @@ impl RemoveArgs {
         for text in &self.images {
             // Names go with each image that is removed, so the store is read again.
             match Catalog::read(&store)?.find(text) {
-                Err(failure) => missing.push(failure),
+                // A name whose image is damaged leads nowhere, and can go all the same.
+                Err(failure) => match untag(&store, text)? {
+                    true => print(&format!("Untagged: {text}\n"))?,
+                    false => missing.push(failure),
+                },
                 Ok(_) => failures.extend(self.remove(&store, text).err()),
             }
         }
@@ -65,4 +69,9 @@ impl RemoveArgs {
         store.forget_image(&stored.root.digest).map_err(Failure::from_error)?;
         print(&format!("Deleted: {}\n", stored.image.id))
     }
+}
+
+fn untag(store: &Store, text: &str) -> Result<bool, Failure> {
+    let Ok(name) = text.parse() else { return Ok(false) };
+    store.untag(&name).map_err(Failure::from_error)
 }

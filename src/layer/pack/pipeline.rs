@@ -282,14 +282,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// A compressor of blocks.
-enum Codec {
+pub(super) enum Codec {
     None,
     Gzip(libdeflater::Compressor),
     Zstd(zstd::bulk::Compressor<'static>),
 }
 
 impl Codec {
-    fn new(compression: Compression) -> Result<Self, Error> {
+    pub(super) fn new(compression: Compression) -> Result<Self, Error> {
         Ok(match compression {
             Compression::None => Self::None,
             Compression::Gzip { level } => {
@@ -304,7 +304,7 @@ impl Codec {
         })
     }
 
-    fn compress(&mut self, block: Arc<Vec<u8>>) -> Result<Arc<Vec<u8>>, Error> {
+    pub(super) fn compress(&mut self, block: Arc<Vec<u8>>) -> Result<Arc<Vec<u8>>, Error> {
         match self {
             Self::None => Ok(block),
             Self::Gzip(compressor) => {
