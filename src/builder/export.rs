@@ -11,9 +11,12 @@ use super::image::MadeImage;
 use super::{Annotations, Destination, Error, Export, ExportKind, Request, squash};
 use crate::archive::{self, Saved};
 use crate::assemble::{Assembled, Flavor};
+use crate::event::{Event, Stream};
 use crate::graph::Graph;
+use crate::image::Blob;
 use crate::layer::{self, Compression, PackOptions};
 use crate::reference::Reference;
+use crate::registry::{Limits, Pushed, Registry, Step};
 use crate::solve::{self, Snapshot, Solution, Workshop};
 
 /// Assembles the image and writes it to every place that the request names.
@@ -22,6 +25,7 @@ pub(super) fn export(
     graph: &Graph,
     solution: &Solution,
     workshop: &Workshop<'_>,
+    registry: &Registry,
 ) -> Result<Built, Error> {
     let mut built = Built::default();
     for (output, root) in graph.outputs.iter().zip(&solution.roots) {
@@ -42,8 +46,19 @@ pub(super) fn export(
                     made.assemble(solution, workshop, export.flavor(request), &request.annotations)?;
                 built.image =
                     Some(BuiltImage { manifest: image.manifest.clone(), config: image.config.clone() });
-                let names: Vec<Reference> = request.tags.iter().chain(&export.names).cloned().collect();
-                write_image(export, &image, made.root.as_ref(), &names, &request.annotations, workshop)?;
+                let names: Vec<Reference> = request.names(export).cloned().collect();
+                if export.kind == ExportKind::Registry {
+                    for name in &names {
+                        let name = if export.by_digest {
+                            name.at_digest(image.manifest.digest)
+                        } else {
+                            name.clone()
+                        };
+                        built.pushed.push(push(&name, &image.manifest, &request.limits, registry, workshop)?);
+                    }
+                } else {
+                    write_image(export, &image, made.root.as_ref(), &names, &request.annotations, workshop)?;
+                }
             } else {
                 write_files(export, root.as_ref(), workshop)?;
             }
@@ -56,7 +71,7 @@ impl ExportKind {
     /// Tells whether the form has layers, and not just files.
     pub const fn is_image(self) -> bool {
         match self {
-            Self::Store | Self::Oci | Self::OciDirectory | Self::Docker => true,
+            Self::Store | Self::Oci | Self::OciDirectory | Self::Docker | Self::Registry => true,
             Self::Local | Self::Tar => false,
         }
     }
@@ -106,11 +121,15 @@ fn write_image(
     let name = match export.kind {
         ExportKind::Store => "storing the image",
         ExportKind::Oci | ExportKind::OciDirectory => "writing the OCI layout",
-        ExportKind::Docker | ExportKind::Local | ExportKind::Tar => "writing the docker archive",
+        ExportKind::Docker | ExportKind::Local | ExportKind::Tar | ExportKind::Registry => {
+            "writing the docker archive"
+        }
     };
     workshop.task(name.to_owned(), |_| match (export.kind, &export.destination) {
         (ExportKind::Store, _) => {
             solve::fetch_layers(root, workshop)?;
+            // What is known by its digest alone has no name here either.
+            let names = if export.by_digest { &[] } else { names };
             store.add_image(&image.root)?;
             names.iter().try_for_each(|name| store.tag(name, &image.root))?;
             Ok(())
@@ -121,6 +140,28 @@ fn write_image(
         (ExportKind::Docker, Some(to)) => to_file(to, |out| Ok(archive::docker(store, &[image], out)?)),
         (_, Some(to)) => to_file(to, |out| Ok(archive::oci(store, &[image], &annotations.descriptor, out)?)),
         (_, None) => unreachable!("every form but the store's has a destination"),
+    })
+}
+
+/// Pushes the image under one name; each blob's fate is a line of the task.
+fn push(
+    name: &Reference,
+    manifest: &Blob,
+    limits: &Limits,
+    registry: &Registry,
+    workshop: &Workshop<'_>,
+) -> Result<Pushed, Error> {
+    workshop.task(format!("pushing {}", name.familiar()), |task| {
+        let tell = |step: Step<'_>| {
+            workshop.listener.event(match step {
+                Step::Sent { done, total } => Event::TaskProgress { task, done, total: Some(total) },
+                Step::Blob(blob) => {
+                    let line = format!("{}: {}\n", blob.digest, blob.how);
+                    Event::TaskOutput { task, stream: Stream::Stdout, bytes: line.into_bytes() }
+                }
+            });
+        };
+        Ok(registry.push(name, manifest, limits, &tell)?)
     })
 }
 

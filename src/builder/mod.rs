@@ -19,6 +19,7 @@ mod remotes;
 mod request;
 mod squash;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 
@@ -175,6 +176,19 @@ fn context_of(path: &Path, ignore: Option<IgnoreFile>, store: &Store) -> Result<
     Ok(solve::Context { path: path.to_owned(), ignore, ignore_file, stat_cache: store.stat_cache_path(&key) })
 }
 
+/// Asks before anything is built whether what will be pushed may be: once for each repository.
+fn check_pushes(request: &Request, registry: &Registry) -> Result<(), Error> {
+    let mut asked = BTreeSet::new();
+    for export in request.exports.iter().filter(|export| export.kind == ExportKind::Registry) {
+        for name in request.names(export) {
+            if asked.insert(name.name()) {
+                registry.check_push(name)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Builds what `request` says.
 ///
 /// # Errors
@@ -190,6 +204,7 @@ pub fn build(
     listener.event(Event::Started { rung: request.isolation.to_string() });
     // Blobs of a running build are not garbage, named or not.
     let _lease = store.lease()?;
+    check_pushes(request, registry)?;
     let Plan { graph, warnings } = plan(request, Lookup::Images { store, registry })?;
     for warning in warnings {
         listener.event(Event::Warning(warning));
@@ -220,5 +235,5 @@ pub fn build(
     let images = request.exports.iter().any(|export| export.kind.is_image());
     let solution = solve::solve(&graph, &workshop, images)?;
     contexts.remember();
-    export::export(request, &graph, &solution, &workshop)
+    export::export(request, &graph, &solution, &workshop, registry)
 }

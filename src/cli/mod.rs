@@ -23,6 +23,7 @@ mod interrupt;
 mod output;
 mod plan;
 mod progress;
+mod push;
 mod report;
 mod secret;
 mod ssh;
@@ -117,6 +118,8 @@ enum Command {
     /// Answers docker's contexts: there is one.
     #[command(subcommand)]
     Context(contexts::Command),
+    /// Pushes an image to a registry: what the registry lacks, and nothing else.
+    Push(Box<push::Args>),
     /// Shows how kiln works on this machine.
     Info(info::InfoArgs),
     /// Shows the version, as docker's.
@@ -160,6 +163,7 @@ fn dispatch(command: &Command, global: &Global) -> Outcome {
         Command::History(args) => args.run(&enter()?),
         Command::Save(args) => args.run(&enter()?),
         Command::Load(args) => args.run(&enter()?),
+        Command::Push(args) => push::run(args, &enter()?),
         Command::System(command) => system::run(command, &enter()?),
         Command::Builder(command) => system::run_builder(command, &enter()?),
         Command::Buildx(args) => buildx::run(args, &enter()?),

@@ -12,6 +12,7 @@
 //!   trees/<mapping>/<name>/    unpacked root file systems, below `root/`
 //!   caches/<hex>/<number>/     cache mounts
 //!   stat/<hex>                 what the files of a build context looked like last time
+//!   seen/<hex>                 the repositories in which a blob has been seen
 //!   scratch/<random>/          private to a running process, removed with it
 //!   locks/                     files that are only locked
 //! ```
@@ -38,6 +39,7 @@ mod lock;
 mod name;
 mod remove;
 mod scratch;
+mod seen;
 mod tree;
 mod usage;
 
@@ -158,6 +160,7 @@ impl Store {
             "trees",
             "caches",
             "stat",
+            "seen",
             "scratch",
             "locks",
         ] {
