@@ -52,6 +52,11 @@ pub enum Event {
     },
     /// A finding that does not stop the build.
     Warning(Diagnostic),
+    /// Something that takes longer than it should, and why: a registry is asked again.
+    Notice {
+        /// A sentence.
+        text: String,
+    },
     /// A task begins: a step, a pull, an export.
     TaskStarted {
         /// The task.

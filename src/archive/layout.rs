@@ -8,10 +8,9 @@ use oci_spec::image::{Descriptor, ImageIndex};
 
 use super::load::Loaded;
 use super::{CONTAINERD_NAME, Error, INDEX_FILE, REF_NAME, blob_file, reachable};
-use crate::assemble::{self, Document};
+use crate::assemble;
 use crate::digest::Digest;
 use crate::image::Blob;
-use crate::oci::media_type;
 use crate::reference::Reference;
 use crate::store::{self, Store};
 
@@ -108,14 +107,7 @@ fn by_digest(directory: &Path, digest: Digest) -> Result<Blob, Error> {
     if size > store::DOCUMENT_LIMIT_BYTES {
         return Err(store::Error::TooLarge { digest, size }.into());
     }
-    let media_type = match assemble::parse(digest, &fs::read(&path)?)? {
-        Document::Index(index) => {
-            index.media_type().as_ref().map_or(media_type::INDEX.into(), ToString::to_string)
-        }
-        Document::Manifest(manifest) => {
-            manifest.media_type().as_ref().map_or(media_type::MANIFEST.into(), ToString::to_string)
-        }
-    };
+    let media_type = assemble::parse(digest, &fs::read(&path)?)?.media_type();
     Ok(Blob { media_type, digest, size })
 }
 

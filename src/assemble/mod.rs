@@ -22,7 +22,7 @@ use oci_spec::image::{
 use serde::Serialize;
 
 pub use self::history::NewEntry;
-pub use self::read::{Document, image_of, parse, read};
+pub use self::read::{Document, config_of, image_of, parse, read};
 pub use crate::oci::media_type::Flavor;
 
 use crate::digest::{self, Digest};
@@ -72,12 +72,20 @@ pub enum Error {
         source: digest::ParseError,
     },
     /// A manifest is of a kind that holds no image, for example Docker's schema 1.
-    #[error("{digest} is no image manifest but `{media_type}`")]
+    #[error("{digest} is no image manifest but {}", describe_kind(media_type))]
     NotAnImage {
         /// The document.
         digest: Digest,
         /// What it says it is.
         media_type: String,
+    },
+    /// A manifest holds something else than an image: a chart, a signature, a plugin.
+    #[error("{digest} is no image but an artifact of the type `{kind}`")]
+    Artifact {
+        /// The manifest.
+        digest: Digest,
+        /// Its artifact type, or its config's media type.
+        kind: String,
     },
     /// Manifest and config contradict each other.
     #[error("the manifest {digest} has {layers} layers, its config {diff_ids}")]
@@ -98,6 +106,23 @@ pub enum Error {
         /// The index.
         digest: Digest,
     },
+}
+
+/// Docker's manifests before 2016, signed or not.
+const SCHEMA_1: [&str; 3] = [
+    "schema 1",
+    "application/vnd.docker.distribution.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v1+prettyjws",
+];
+
+fn describe_kind(media_type: &str) -> String {
+    if SCHEMA_1.contains(&media_type) {
+        "of Docker's schema 1, the form of before 2016, which kiln does not read: build it again, or have a tool that \
+         still reads it copy it, such as skopeo with `--format v2s2`"
+            .to_owned()
+    } else {
+        format!("`{media_type}`")
+    }
 }
 
 /// What an image is assembled from.

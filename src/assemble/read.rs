@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::Error;
 use crate::digest::Digest;
 use crate::image::{Blob, Image, Layer};
+use crate::oci::media_type::Flavor;
 use crate::oci::{ImageConfig, Platform, media_type, select_platform};
 use crate::store::Store;
 
@@ -16,6 +17,17 @@ pub enum Document {
     Manifest(Box<ImageManifest>),
     /// Images of several platforms.
     Index(Box<ImageIndex>),
+}
+
+impl Document {
+    /// Returns its media type: OCI's documents need not say it.
+    pub fn media_type(&self) -> String {
+        let (said, default) = match self {
+            Self::Manifest(manifest) => (manifest.media_type(), media_type::MANIFEST),
+            Self::Index(index) => (index.media_type(), media_type::INDEX),
+        };
+        said.as_ref().map_or_else(|| default.to_owned(), ToString::to_string)
+    }
 }
 
 /// An index in an index is allowed; deeper ones are somebody's mistake or malice.
@@ -32,7 +44,7 @@ pub fn read(store: &Store, root: &Blob, platform: &Platform) -> Result<Image, Er
         match parse(blob.digest, &store.read_blob(&blob)?)? {
             Document::Index(index) => blob = checked(blob.digest, select_platform(&index, platform)?)?,
             Document::Manifest(manifest) => {
-                let config = store.read_blob(&checked(blob.digest, manifest.config())?)?;
+                let config = store.read_blob(&config_of(blob.digest, &manifest)?)?;
                 return image_of(blob.digest, &manifest, &config);
             }
         }
@@ -76,12 +88,29 @@ pub fn parse(digest: Digest, bytes: &[u8]) -> Result<Document, Error> {
     }
 }
 
+/// Returns the config of an image's manifest.
+///
+/// # Errors
+/// If the manifest holds something else than an image, or names the config by something else than sha256.
+pub fn config_of(digest: Digest, manifest: &ImageManifest) -> Result<Blob, Error> {
+    let blob = checked(digest, manifest.config())?;
+    // What old versions of docker and of registries wrote for an image's config (distribution issue 1621).
+    let unspecific = ["", "application/octet-stream", "application/json", "text/html"];
+    if Flavor::Oci.of(&blob.media_type) != media_type::CONFIG
+        && !unspecific.contains(&blob.media_type.as_str())
+    {
+        let kind = manifest.artifact_type().as_ref().map_or(blob.media_type, ToString::to_string);
+        return Err(Error::Artifact { digest, kind });
+    }
+    Ok(blob)
+}
+
 /// Makes an image of a manifest and the bytes of its config.
 ///
 /// # Errors
 /// If they are damaged or contradict each other.
 pub fn image_of(digest: Digest, manifest: &ImageManifest, config: &[u8]) -> Result<Image, Error> {
-    let config_digest = checked(digest, manifest.config())?.digest;
+    let config_digest = config_of(digest, manifest)?.digest;
     let config: ImageConfig = serde_json::from_slice(config).map_err(|source| Error::Json {
         what: "image config",
         digest: config_digest,

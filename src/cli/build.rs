@@ -287,7 +287,8 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Outcome {
     let Some(wanted) = args.deploy.read(args.source.context.as_deref())? else {
         return build(args, environment);
     };
-    let to_one_place = args.output.iter().any(|output| output.export.destination.is_some());
+    let to_one_place =
+        args.output.iter().flat_map(|output| &output.exports).any(|export| export.destination.is_some());
     wanted.check_single(&[
         ("--tag", !args.tag.is_empty()),
         ("--file", args.source.file.is_some()),
@@ -322,10 +323,10 @@ fn build(args: &Args, environment: &Environment) -> Outcome {
         request.jobs = jobs.get();
     }
     let store = environment.store()?;
-    let registry = environment.registry(&store)?;
     let remotes = environment.remotes(&store, args.source.needs_ssh(&request));
     let style = if args.quiet { Style::Quiet } else { args.progress };
     let listener = progress::listener(style, request.dockerfile.clone());
+    let registry = environment.registry_with(&store, progress::notice(&listener))?;
     let cancel = interrupt::cancel_on_signal()?;
     let result = builder::build(&request, &store, &registry, &remotes, &*listener, &cancel);
     drop(listener);

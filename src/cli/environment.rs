@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use kiln::registry::{self, Credentials, Hosts, Places, Registry};
+use kiln::registry::{self, Certificates, Credentials, Hosts, Notice, Places, Registry};
 use kiln::remote::{self, Remotes};
 use kiln::sandbox::{self, Isolation, Rung};
 use kiln::store::Store;
@@ -31,24 +31,107 @@ impl Environment {
         Store::open(&self.store_root).map_err(Failure::from_error)
     }
 
-    /// Reads the registries' configuration and credentials, and sets up the client.
+    /// Sets up the client for registries, which says on standard error when it asks again.
     pub(crate) fn registry(&self, store: &Store) -> Result<Registry, Failure> {
+        self.registry_with(store, Arc::new(|text| eprintln!("kiln: {text}")))
+    }
+
+    /// Sets up the client for registries.
+    pub(crate) fn registry_with(&self, store: &Store, notice: Notice) -> Result<Registry, Failure> {
+        let surroundings = self.registries();
         let mut config = registry::Config::new(store.clone());
-        let hosts = Hosts::files(variable("CONTAINERS_REGISTRIES_CONF"), home().as_deref());
-        config.hosts = Hosts::load(&hosts).map_err(Failure::from_error)?;
-        let credentials = Places {
-            named: variable("REGISTRY_AUTH_FILE"),
-            runtime_dir: variable("XDG_RUNTIME_DIR"),
-            docker_config: self.docker_config.clone(),
-            home: home(),
-        };
-        config.credentials = Credentials::load(&credentials.files()).map_err(Failure::from_error)?;
-        config.notice = Arc::new(|text| eprintln!("note: {text}"));
+        config.hosts = surroundings.hosts()?;
+        config.credentials = surroundings.credentials()?;
+        config.certificates = surroundings.certificates;
+        config.notice = notice;
         Registry::new(config).map_err(Failure::from_error)
     }
 }
 
+/// What environment and home directory say about registries: where it stands, read when it is asked for.
+pub(crate) struct Registries {
+    /// `registries.conf` and its drop-in directories.
+    pub(crate) hosts: Vec<PathBuf>,
+    /// Credential files.
+    pub(crate) places: Places,
+    /// `DOCKER_AUTH_CONFIG`, which holds secrets.
+    auth_config: Option<String>,
+    /// `certs.d`.
+    pub(crate) certificates: Certificates,
+}
+
+/// Credentials in the environment, as docker and GitLab's runners read them.
+pub(crate) const AUTH_CONFIG: &str = "DOCKER_AUTH_CONFIG";
+
+impl Registries {
+    /// Looks around. `docker_config` is the directory that was named for docker's configuration.
+    pub(crate) fn find(docker_config: Option<PathBuf>) -> Self {
+        Self {
+            hosts: Hosts::files(variable("CONTAINERS_REGISTRIES_CONF"), home().as_deref()),
+            places: Places {
+                named: variable("REGISTRY_AUTH_FILE"),
+                runtime_dir: variable("XDG_RUNTIME_DIR"),
+                docker_config,
+                home: home(),
+            },
+            auth_config: std::env::var(AUTH_CONFIG).ok().filter(|text| !text.trim().is_empty()),
+            certificates: Certificates::directories(home().as_deref()),
+        }
+    }
+
+    /// Tells whether the environment holds credentials.
+    pub(crate) const fn has_auth_config(&self) -> bool {
+        self.auth_config.is_some()
+    }
+
+    /// Reads `registries.conf`.
+    pub(crate) fn hosts(&self) -> Result<Hosts, Failure> {
+        Hosts::load(&self.hosts).map_err(Failure::from_error)
+    }
+
+    /// Reads all credentials.
+    pub(crate) fn credentials(&self) -> Result<Credentials, Failure> {
+        let credentials = Credentials::load(&self.places.files()).map_err(Failure::from_error)?;
+        match &self.auth_config {
+            Some(text) => credentials.first(AUTH_CONFIG, text).map_err(Failure::from_error),
+            None => Ok(credentials),
+        }
+    }
+}
+
+/// The variables that name proxies, as the HTTP client reads them, and their values without passwords.
+pub(crate) fn proxies() -> Vec<(&'static str, String)> {
+    const NAMES: [&str; 8] = [
+        "HTTP_PROXY",
+        "http_proxy",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+        "NO_PROXY",
+        "no_proxy",
+    ];
+    let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    NAMES.into_iter().filter_map(|name| Some((name, without_password(&set(name)?)))).collect()
+}
+
+/// Hides what stands before the `@` of an address.
+fn without_password(address: &str) -> String {
+    match address.rsplit_once('@') {
+        Some((before, host)) => {
+            let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
+            format!("{scheme}{}****@{host}", if scheme.is_empty() { "" } else { "://" })
+        }
+        None => address.to_owned(),
+    }
+}
+
 impl Environment {
+    /// Finds what is said about registries.
+    pub(crate) fn registries(&self) -> Registries {
+        Registries::find(self.docker_config.clone())
+    }
+
     /// Returns the directory of docker's configuration.
     pub(crate) fn docker_config(&self) -> Option<PathBuf> {
         self.docker_config.clone().or_else(|| home().map(|home| home.join(".docker")))
@@ -100,7 +183,7 @@ pub(crate) fn outside(global: &Global) -> Result<Environment, Failure> {
     Ok(Environment { store_root, isolation, now: now()?, docker_config })
 }
 
-fn docker_config(global: &Global) -> Option<PathBuf> {
+pub(crate) fn docker_config(global: &Global) -> Option<PathBuf> {
     global.config.clone().filter(|path| !path.as_os_str().is_empty())
 }
 

@@ -1,10 +1,12 @@
 //! `kiln info`: how kiln works on this machine, in docker's fields as far as they mean something here.
 
+use std::path::Path;
+
 use kiln::oci::Platform;
 use serde_json::{Value, json};
 
 use super::Outcome;
-use super::environment::Environment;
+use super::environment::{self, AUTH_CONFIG, Environment, Registries};
 use super::format;
 use super::image::{Catalog, print};
 use super::report::Failure;
@@ -30,7 +32,7 @@ fn text(environment: &Environment) -> Result<String, Failure> {
     let info = to_json(environment)?;
     let text = |key: &str| info[key].as_str().unwrap_or_default().to_owned();
     let options = environment.security_options();
-    Ok(format!(
+    let mut shown = format!(
         "Client:\n Version:    {version}\n Context:    default\n\nServer:\n Images: {images}\n \
          Server Version: {version}\n Storage Driver: kiln\n  driver-type: {DRIVER_TYPE}\n Store: {store}\n \
          Isolation: {isolation}\n Network: the host's (RUN --network=none: loopback only)\n \
@@ -45,7 +47,15 @@ fn text(environment: &Environment) -> Result<String, Failure> {
         platform = Platform::host(),
         architecture = text("Architecture"),
         processors = processors(),
-    ))
+    );
+    shown += " Registries:\n";
+    for (name, lines) in registries(&environment.registries()) {
+        let mut lines = lines.into_iter();
+        let first = lines.next().unwrap_or_else(|| "none".to_owned());
+        shown += &format!("  {:16}{first}\n", format!("{name}:"));
+        shown.extend(lines.map(|line| format!("  {:16}{line}\n", "")));
+    }
+    Ok(shown)
 }
 
 /// What wrangler and others look for to know whether zstd and OCI media types can be kept.
@@ -117,4 +127,25 @@ fn memory() -> u64 {
     let info = rustix::system::sysinfo();
     #[expect(clippy::useless_conversion, reason = "the kernel's word is not as long on every processor")]
     u64::from(info.totalram).saturating_mul(u64::from(info.mem_unit))
+}
+
+/// What was resolved about registries, by headline. No secret is among it, and a file that cannot be read says why.
+fn registries(found: &Registries) -> [(&'static str, Vec<String>); 6] {
+    let shown = |path: &Path| path.display().to_string();
+    let hosts = match found.hosts() {
+        Ok(hosts) => hosts.describe(),
+        Err(failure) => vec![failure.text().to_owned()],
+    };
+    let in_environment = found.has_auth_config().then(|| format!("{AUTH_CONFIG} (environment)"));
+    let files = found.places.files();
+    let files = files.iter().filter(|path| path.exists()).map(|path| shown(path));
+    let proxies = environment::proxies().into_iter().map(|(name, value)| format!("{name}={value}"));
+    [
+        ("Short names", vec!["as docker completes them: `busybox` is `docker.io/library/busybox` (unqualified-search-registries and aliases do not count)".to_owned()]),
+        ("Configuration", found.hosts.iter().map(|path| shown(path)).collect()),
+        ("Mirrors", hosts),
+        ("Credentials", in_environment.into_iter().chain(files).collect()),
+        ("Certificates", found.certificates.all_folders().iter().map(|path| shown(path)).collect()),
+        ("Proxies", proxies.collect()),
+    ]
 }

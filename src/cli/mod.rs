@@ -24,6 +24,7 @@ mod output;
 mod plan;
 mod progress;
 mod push;
+mod registry;
 mod report;
 mod secret;
 mod ssh;
@@ -118,6 +119,8 @@ enum Command {
     /// Answers docker's contexts: there is one.
     #[command(subcommand)]
     Context(contexts::Command),
+    #[command(flatten)]
+    Registry(registry::Command),
     /// Pushes an image to a registry: what the registry lacks, and nothing else.
     Push(Box<push::Args>),
     /// Shows how kiln works on this machine.
@@ -163,6 +166,7 @@ fn dispatch(command: &Command, global: &Global) -> Outcome {
         Command::History(args) => args.run(&enter()?),
         Command::Save(args) => args.run(&enter()?),
         Command::Load(args) => args.run(&enter()?),
+        Command::Registry(command) => registry::run(command, global),
         Command::Push(args) => push::run(args, &enter()?),
         Command::System(command) => system::run(command, &enter()?),
         Command::Builder(command) => system::run_builder(command, &enter()?),

@@ -5,9 +5,11 @@ mod plain;
 mod rawjson;
 
 use std::io::IsTerminal as _;
+use std::sync::Arc;
 
 use kiln::diagnostic::Source;
-use kiln::event::{Listener, Silent, Stream};
+use kiln::event::{Event, Listener, Silent, Stream};
+use kiln::registry::Notice;
 
 /// `--progress`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -25,14 +27,24 @@ pub(crate) enum Style {
 }
 
 /// Returns the listener for `style`; `source` is what warnings point into.
-pub(crate) fn listener(style: Style, source: Source) -> Box<dyn Listener> {
+pub(crate) fn listener(style: Style, source: Source) -> Arc<dyn Listener + Send> {
     match style {
-        Style::Auto if std::io::stderr().is_terminal() => Box::new(live::Live::new(source)),
-        Style::Tty => Box::new(live::Live::new(source)),
-        Style::Auto | Style::Plain => Box::new(plain::Plain::new(source)),
-        Style::Rawjson => Box::new(rawjson::RawJson::new(source)),
-        Style::Quiet => Box::new(Silent),
+        Style::Auto if std::io::stderr().is_terminal() => Arc::new(live::Live::new(source)),
+        Style::Tty => Arc::new(live::Live::new(source)),
+        Style::Auto | Style::Plain => Arc::new(plain::Plain::new(source)),
+        Style::Rawjson => Arc::new(rawjson::RawJson::new(source)),
+        Style::Quiet => Arc::new(Silent),
     }
+}
+
+/// Returns what takes a registry's notices to the listener, as long as it is there.
+pub(crate) fn notice(listener: &Arc<dyn Listener + Send>) -> Notice {
+    let listener = Arc::downgrade(listener);
+    Arc::new(move |text| {
+        if let Some(listener) = listener.upgrade() {
+            listener.event(Event::Notice { text: text.to_owned() });
+        }
+    })
 }
 
 /// What a task writes, as lines: the two streams do not mix within one.

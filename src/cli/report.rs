@@ -46,6 +46,11 @@ impl Failure {
         Self { text: String::new(), code: FAILED }
     }
 
+    /// Returns what is shown, without the line's end.
+    pub(crate) fn text(&self) -> &str {
+        self.text.trim_end()
+    }
+
     /// Shows that the user ended the command.
     pub(crate) fn cancelled() -> Self {
         Self { text: "error: cancelled\n".to_owned(), code: INTERRUPTED }

@@ -39,9 +39,22 @@ impl Certificates {
     }
 
     /// Returns the folders that hold something for `host`.
-    pub fn folders(&self, host: &str) -> Vec<PathBuf> {
+    fn folders(&self, host: &str) -> Vec<PathBuf> {
         let folders = self.directories.iter().map(|directory| directory.join(host));
         folders.filter(|folder| folder.is_dir()).collect()
+    }
+
+    /// Returns the folders of all hosts, in the order in which they are looked into.
+    pub fn all_folders(&self) -> Vec<PathBuf> {
+        let mut folders = Vec::new();
+        for directory in &self.directories {
+            let Ok(entries) = fs_err::read_dir(directory) else { continue };
+            let mut own: Vec<_> =
+                entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+            own.sort();
+            folders.append(&mut own);
+        }
+        folders
     }
 
     /// Reads what is there for `host`, from the first folder that has it.

@@ -161,6 +161,16 @@ pub enum Error {
         #[source]
         source: NoPlatform,
     },
+    /// The registry does not delete.
+    #[error("{host} does not delete {what}: {advice}")]
+    Undeletable {
+        /// The registry.
+        host: String,
+        /// A tag or a manifest.
+        what: String,
+        /// What can be done about it.
+        advice: String,
+    },
     /// `registries.conf` forbids the registry.
     #[error("{reference} is blocked by the entry for `{prefix}` in registries.conf")]
     Blocked {
@@ -351,7 +361,9 @@ fn describe_status(
     let name = format!("{repository}{separator}{reference}");
     let mut text = match (status, action) {
         (401 | 403, Action::LogIn) => {
-            format!("{host} refuses the login ({status}): check the user name and the password or token")
+            format!(
+                "unauthorized: {host} refuses the login ({status}): check the user name and the password or token"
+            )
         }
         (401 | 403, Action::Read) => format!(
             "{host} refuses access to {name} ({status}): the repository is private or does not exist; check the name, or log in with `kiln login {host}`"
@@ -398,7 +410,7 @@ fn describe_network(problem: Problem, host: &str) -> String {
             format!("the host {host} has no address: check the name and the network's DNS")
         }
         Problem::Certificate => format!(
-            "the certificate of {host} is not trusted: add its authority to this machine's certificates, or set `insecure = true` for it in registries.conf"
+            "the certificate of {host} is not trusted: put its authority into /etc/containers/certs.d/{host}/ca.crt (or ~/.config/containers/certs.d, or among this machine's certificates), or set `insecure = true` for it in registries.conf"
         ),
         Problem::NotTls => format!(
             "{host} does not speak TLS: if it serves plain http, set `insecure = true` for it in registries.conf"

@@ -11,7 +11,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::error::Error;
 use super::hosts::Endpoint;
-use super::transport::{Answer, Method, Request, header, protocol};
+use super::transport::{Method, Request, header, protocol};
 use super::{Registry, in_turn, store_error};
 use crate::digest::Digest;
 use crate::image::Blob;
@@ -127,21 +127,47 @@ impl Registry {
         })
     }
 
-    /// Reads one blob from one endpoint into the store; `written` hears how much of it is there.
+    /// Reads one blob from one endpoint into the store; `written` hears how much of it is there. A layer that the
+    /// endpoint lacks is looked for where its manifest says that it lies.
     pub(super) fn download(
         &self,
         endpoint: &Endpoint,
         blob: &Blob,
         written: &mut dyn FnMut(u64) -> Result<(), Error>,
     ) -> Result<(), Error> {
+        let about = blob.digest.to_string();
+        let own = Request::new(Method::GET, endpoint, &format!("blobs/{about}"), &about);
+        let refused = match self.download_by(endpoint, &own, blob, written) {
+            Err(error) if error.status() == Some(404) => error,
+            other => return other,
+        };
+        for url in self.foreign.urls(&blob.digest) {
+            let elsewhere = Request { url, ..own.clone() };
+            if self.download_by(endpoint, &elsewhere, blob, written).is_ok() {
+                return Ok(());
+            }
+        }
+        Err(refused)
+    }
+
+    fn download_by(
+        &self,
+        endpoint: &Endpoint,
+        request: &Request,
+        blob: &Blob,
+        written: &mut dyn FnMut(u64) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let mut writer = None;
         let mut resumed = false;
-        let result = self.retry.ask(|| self.receive(endpoint, blob, &mut writer, &mut resumed, written));
+        let mut receive = |writer: &mut Option<store::BlobWriter>, resumed: &mut bool| {
+            self.receive(endpoint, request, blob, writer, resumed, written)
+        };
+        let result = self.retry.ask(|| receive(&mut writer, &mut resumed));
         match result.and_then(|()| self.commit(endpoint, blob, writer.take())) {
             // Two halves of which one was bad: the whole once more, in one piece.
             Err(Error::Mismatch { .. }) if resumed => {
                 let mut writer = None;
-                self.receive(endpoint, blob, &mut writer, &mut resumed, written)?;
+                receive(&mut writer, &mut resumed)?;
                 self.commit(endpoint, blob, writer)
             }
             other => other,
@@ -152,6 +178,7 @@ impl Registry {
     fn receive(
         &self,
         endpoint: &Endpoint,
+        request: &Request,
         blob: &Blob,
         writer: &mut Option<store::BlobWriter>,
         resumed: &mut bool,
@@ -163,7 +190,7 @@ impl Registry {
         }
         let begin = || self.store.writer().map_err(|error| store_error(&blob.digest, error));
         let offset = writer.as_ref().map_or(0, store::BlobWriter::size);
-        let mut answer = self.ask_for(endpoint, &blob.digest, offset)?;
+        let mut answer = self.transport.send(endpoint, &from(request, offset))?;
         let sink = match writer {
             Some(begun) if answer.status() == 206 && begins_at(answer.headers(), offset) => {
                 *resumed |= offset > 0;
@@ -188,16 +215,6 @@ impl Registry {
         sink.flush().map_err(kept)
     }
 
-    /// Asks for a blob from `offset` on.
-    fn ask_for(&self, endpoint: &Endpoint, digest: &Digest, offset: u64) -> Result<Answer<'_>, Error> {
-        let mut request =
-            Request::new(Method::GET, endpoint, &format!("blobs/{digest}"), &digest.to_string());
-        if offset > 0 {
-            request = request.header(header::RANGE, &format!("bytes={offset}-"));
-        }
-        self.transport.send(endpoint, &request)
-    }
-
     fn commit(
         &self,
         endpoint: &Endpoint,
@@ -214,6 +231,14 @@ impl Registry {
             },
             other => store_error(&blob.digest, other),
         })
+    }
+}
+
+/// Asks for a blob from `offset` on.
+fn from(request: &Request, offset: u64) -> Request {
+    match offset {
+        0 => request.clone(),
+        _ => request.clone().header(header::RANGE, &format!("bytes={offset}-")),
     }
 }
 

@@ -4,8 +4,9 @@
 //! mirrors first, the registry itself last. The longest matching prefix decides; `*.example.com` matches the
 //! subdomains of `example.com`.
 //!
-//! Not here: `unqualified-search-registries` and short-name aliases. kiln completes names as docker does
-//! (`busybox` is `docker.io/library/busybox`), so that a Dockerfile means the same on every machine.
+//! Not here: `unqualified-search-registries` and the short names of `[aliases]`. kiln completes names as docker does
+//! (`busybox` is `docker.io/library/busybox`), so that a Dockerfile means the same on every machine; `kiln info` says
+//! so.
 
 use std::path::{Path, PathBuf};
 
@@ -215,6 +216,44 @@ impl Hosts {
     }
 }
 
+impl Hosts {
+    /// Returns how to speak to a registry itself, about no repository: no mirrors, and no other location.
+    ///
+    /// # Errors
+    /// If the host as a whole is blocked.
+    pub fn of_registry(&self, host: &str) -> Result<Vec<Endpoint>, Error> {
+        let own = self.entries.iter().find(|entry| matched_length(&entry.prefix, host) == Some(host.len()));
+        if let Some(entry) = own.filter(|entry| entry.blocked) {
+            return Err(Error::Blocked { reference: host.to_owned(), prefix: entry.prefix.clone() });
+        }
+        let is_host = |location: &str| location.split('/').next() == Some(host);
+        let as_mirror = self.entries.iter().flat_map(|entry| &entry.mirrors);
+        let insecure = own.is_some_and(|entry| entry.insecure)
+            || as_mirror.clone().any(|mirror| mirror.insecure && is_host(&mirror.location));
+        Ok(at(host, insecure))
+    }
+
+    /// Says in one line per entry what the files say, for people.
+    pub fn describe(&self) -> Vec<String> {
+        self.entries.iter().map(Entry::describe).collect()
+    }
+}
+
+impl Entry {
+    fn describe(&self) -> String {
+        let marked = |location: &str, insecure: bool| {
+            if insecure { format!("{location} (insecure)") } else { location.to_owned() }
+        };
+        if self.blocked {
+            return format!("{}: blocked", self.prefix);
+        }
+        let own = if self.location.is_empty() { &self.prefix } else { &self.location };
+        let mirrors = self.mirrors.iter().map(|mirror| marked(&mirror.location, mirror.insecure));
+        let places: Vec<String> = mirrors.chain([marked(own, self.insecure)]).collect();
+        format!("{}: {}", self.prefix, places.join(", then "))
+    }
+}
+
 impl PullFromMirror {
     const fn takes(self, pinned: bool) -> bool {
         match self {
@@ -388,6 +427,35 @@ blocked = true
             hosts.endpoints(&"evil.example/x/y".parse().unwrap()),
             Err(Error::Blocked { prefix, .. }) if prefix == "evil.example/x"
         ));
+    }
+
+    #[test]
+    fn a_registry_itself_is_asked_without_mirrors() {
+        let mut hosts = Hosts::default();
+        hosts.add(Path::new("registries.conf"), CONFIG).unwrap();
+        for (host, expected) in [
+            ("docker.io", &["https://docker.io "][..]),
+            ("a.moved.example", &["https://a.moved.example "]),
+            ("lan.example:8080", &["https?://lan.example:8080 ", "http://lan.example:8080 "]),
+            ("mirror.example.com", &["https?://mirror.example.com ", "http://mirror.example.com "]),
+            ("evil.example", &["https://evil.example "]),
+        ] {
+            assert_eq!(show(&hosts.of_registry(host).unwrap()), expected, "{host}");
+        }
+        hosts.add(Path::new("f"), "[[registry]]\nprefix = 'no.example'\nblocked = true").unwrap();
+        assert!(hosts.of_registry("no.example").is_err());
+    }
+
+    #[test]
+    fn entries_are_described_in_the_order_in_which_they_are_asked() {
+        let mut hosts = Hosts::default();
+        hosts.add(Path::new("registries.conf"), CONFIG).unwrap();
+        let lines = hosts.describe();
+        assert_eq!(
+            lines[0],
+            "docker.io: localhost:5000, then mirror.example.com/hub (insecure), then docker.io"
+        );
+        assert_eq!(lines[5], "evil.example/x: blocked");
     }
 
     #[test]

@@ -9,7 +9,9 @@
 //!      -> certificates           what its TLS is verified with
 //!      -> transport              one request, one answer; the only place that knows HTTP and tokio
 //!      -> retry                  ask again, when, or not
-//!      -> resolve | fetch | push documents | blobs, verified, into the store | what a registry lacks, out of it
+//!      -> resolve | fetch        documents | blobs, verified, into the store; both: pull
+//!      -> push                   what a registry lacks, out of the store
+//!      -> inspect | delete       what a repository has, without the store
 //! ```
 //!
 //! Rules:
@@ -25,9 +27,14 @@
 
 mod certificates;
 mod credentials;
+mod delete;
 mod error;
 mod fetch;
+mod foreign;
 mod hosts;
+mod inspect;
+mod login;
+mod pull;
 mod push;
 mod resolve;
 mod retry;
@@ -38,13 +45,20 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 pub use self::certificates::Certificates;
-pub use self::credentials::{Credential, Credentials, Places};
+pub use self::credentials::{
+    Credential, Credentials, Kept, Places, erase_login, host_of_server, save_login, server_name,
+};
+pub use self::delete::Deleted;
 pub use self::error::{Action, Error, Problem};
 pub use self::hosts::{Access, Endpoint, Hosts};
+pub use self::inspect::{Referrer, Served};
+pub use self::login::Login;
+pub use self::pull::Pulled;
 pub use self::push::{How, Limits, Pushed, PushedBlob, Step};
 pub use self::retry::{Notice, Patience};
 
 use self::fetch::InFlight;
+use self::foreign::Foreign;
 use self::retry::Retry;
 use self::transport::Transport;
 use crate::digest::Digest;
@@ -87,6 +101,7 @@ pub struct Registry {
     retry: Retry,
     transport: Transport,
     in_flight: InFlight,
+    foreign: Foreign,
     /// By host, the longest request body that it takes, where one was too long for it.
     longest_requests: Mutex<BTreeMap<String, u64>>,
     /// What this process has pushed: repository and manifest or index.
@@ -108,6 +123,7 @@ impl Registry {
             retry,
             transport,
             in_flight: InFlight::default(),
+            foreign: Foreign::default(),
             longest_requests: Mutex::default(),
             pushed: Mutex::default(),
         })

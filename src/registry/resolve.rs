@@ -36,6 +36,18 @@ impl Registry {
     /// If neither the registry nor a mirror has it, if none of its manifests is for `platform`, or if the
     /// documents are not what their digests promise.
     pub fn resolve(&self, reference: &Reference, platform: &Platform) -> Result<Image, Error> {
+        self.resolve_named(reference, platform).map(|(_, image)| image)
+    }
+
+    /// The same, with the digest of what the name stands for: the image's manifest, or an index in which it is.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`].
+    pub fn resolve_named(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<(Digest, Image), Error> {
         let endpoints = self.hosts.endpoints(reference)?;
         in_turn(&endpoints, &reference.to_string(), |endpoint| self.resolve_at(endpoint, reference, platform))
     }
@@ -45,7 +57,7 @@ impl Registry {
         endpoint: &Endpoint,
         reference: &Reference,
         platform: &Platform,
-    ) -> Result<Image, Error> {
+    ) -> Result<(Digest, Image), Error> {
         let named = match reference.digest {
             Some(digest) => digest,
             None => {
@@ -55,7 +67,7 @@ impl Registry {
         };
         let (digest, manifest) = self.manifest(endpoint, reference, named, platform)?;
         let unusable = |source| unusable(endpoint, source);
-        let config = checked(digest, manifest.config()).map_err(unusable)?;
+        let config = assemble::config_of(digest, &manifest).map_err(unusable)?;
         let config = self.config(endpoint, &config)?;
         let mut image = assemble::image_of(digest, &manifest, &config).map_err(unusable)?;
         if !image.layers.iter().all(|layer| self.store.contains(&layer.blob)) {
@@ -65,7 +77,8 @@ impl Registry {
         for digest in image.layers.iter().map(|layer| &layer.blob.digest).chain([&image.id]) {
             let _ = self.store.note_seen(digest, reference);
         }
-        Ok(image)
+        self.foreign.note(&manifest);
+        Ok((named, image))
     }
 
     /// Follows indexes to the manifest for `platform`.
@@ -113,7 +126,7 @@ impl Registry {
     }
 
     /// Asks which manifest or index a tag names. A HEAD request, which rate limits do not count as a pull.
-    fn digest_of_tag(&self, endpoint: &Endpoint, tag: &str) -> Result<Digest, Error> {
+    pub(super) fn digest_of_tag(&self, endpoint: &Endpoint, tag: &str) -> Result<Digest, Error> {
         let answer = self.transport.send(endpoint, &manifest_request(Method::HEAD, endpoint, tag))?;
         match answer.header(&CONTENT_DIGEST) {
             Some(digest) => {
@@ -125,7 +138,7 @@ impl Registry {
     }
 
     /// Reads a manifest or an index.
-    fn ask_for_manifest(&self, endpoint: &Endpoint, reference: &str) -> Result<Vec<u8>, Error> {
+    pub(super) fn ask_for_manifest(&self, endpoint: &Endpoint, reference: &str) -> Result<Vec<u8>, Error> {
         let answer = self.transport.send(endpoint, &manifest_request(Method::GET, endpoint, reference))?;
         let bytes = answer.read(DOCUMENT_LIMIT_BYTES)?;
         if bytes.len() as u64 > DOCUMENT_LIMIT_BYTES {
@@ -134,7 +147,7 @@ impl Registry {
         Ok(bytes)
     }
 
-    fn config(&self, endpoint: &Endpoint, config: &Blob) -> Result<Vec<u8>, Error> {
+    pub(super) fn config(&self, endpoint: &Endpoint, config: &Blob) -> Result<Vec<u8>, Error> {
         if config.size > DOCUMENT_LIMIT_BYTES {
             return Err(too_large(endpoint, "a config", config.size));
         }
@@ -145,7 +158,7 @@ impl Registry {
     }
 
     /// Returns a document by its digest alone: what names a manifest need not say its size.
-    fn stored(&self, digest: &Digest) -> Option<Vec<u8>> {
+    pub(super) fn stored(&self, digest: &Digest) -> Option<Vec<u8>> {
         let size = fs_err::metadata(self.store.blob_path(digest)).ok()?.len();
         self.store.read_blob(&Blob { media_type: String::new(), digest: *digest, size }).ok()
     }
@@ -164,7 +177,7 @@ fn unusable(endpoint: &Endpoint, source: assemble::Error) -> Error {
     }
 }
 
-fn too_large(endpoint: &Endpoint, what: &str, size: u64) -> Error {
+pub(super) fn too_large(endpoint: &Endpoint, what: &str, size: u64) -> Error {
     Error::Protocol {
         host: endpoint.host.clone(),
         repository: endpoint.repository.clone(),

@@ -12,17 +12,20 @@ use super::validate;
 pub(crate) const EPOCH: &str = "1700000000";
 
 /// What the surroundings of a test must not decide.
-const VARIABLES: [&str; 10] = [
+const VARIABLES: [&str; 13] = [
     "BUILDX_BUILDER",
     "BUILDKIT_PROGRESS",
     "BUILDKIT_SYNTAX",
     "CONTAINERS_REGISTRIES_CONF",
+    "DOCKER_AUTH_CONFIG",
     "DOCKER_CONFIG",
     "DOCKER_DEFAULT_PLATFORM",
     "KILN_ISOLATION",
     "KILN_STORE",
     "REGISTRY_AUTH_FILE",
     "SOURCE_DATE_EPOCH",
+    "SSL_CERT_FILE",
+    "XDG_RUNTIME_DIR",
 ];
 
 /// A directory for one test: a store, contexts, results.

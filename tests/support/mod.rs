@@ -9,6 +9,7 @@ pub(crate) mod build_bench;
 pub(crate) mod fault;
 pub(crate) mod kiln;
 pub(crate) mod listing;
+pub(crate) mod pki;
 pub(crate) mod registry;
 pub(crate) mod validate;
 pub(crate) mod web;

@@ -25,6 +25,10 @@ pub(crate) struct Options {
     pub password: bool,
     /// A certificate and its key, both PEM: speak TLS.
     pub tls: Option<(PathBuf, PathBuf)>,
+    /// The authority, as PEM, whose client certificates it demands.
+    pub client_authority: Option<PathBuf>,
+    /// Whether it refuses to delete anything.
+    pub keeps_all: bool,
 }
 
 /// A running registry.
@@ -45,11 +49,19 @@ impl TestRegistry {
         let folder = tempfile::tempdir().expect("a folder for the registry");
         let at = |name: &str| folder.path().join(name);
         let mut config = format!(
-            "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}\nhttp:\n  addr: 127.0.0.1:0\n",
-            at("storage").display()
+            "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: {}}}}}\nhttp:\n  addr: 127.0.0.1:0\n",
+            at("storage").display(),
+            !options.keeps_all
         );
         if let Some((certificate, key)) = &options.tls {
-            config += &format!("  tls: {{certificate: {}, key: {}}}\n", certificate.display(), key.display());
+            let authority = options.client_authority.iter();
+            let clients: String =
+                authority.map(|path| format!(", clientcas: [{}]", path.display())).collect();
+            config += &format!(
+                "  tls: {{certificate: {}, key: {}{clients}}}\n",
+                certificate.display(),
+                key.display()
+            );
         }
         if options.password {
             std::fs::write(at("htpasswd"), HTPASSWD).expect("the password file");

@@ -110,7 +110,8 @@ impl Transport {
     pub(super) fn send(&self, endpoint: &Endpoint, request: &Request) -> Result<Answer<'_>, Error> {
         let mut presented = self.authority.known(&self.http, endpoint, &request.scopes)?;
         let mut answer = self.follow(endpoint, request, presented.as_ref())?;
-        if answer.status() == 401 {
+        // Another host's challenge is none: it could name a token server of its own, which would get the password.
+        if answer.status() == 401 && answer.url().origin() == base(endpoint).origin() {
             // Twice at most: a token may have run out, or the host asks for more than it did before.
             let renewed =
                 self.authority.challenged(&self.http, endpoint, &request.scopes, answer.headers())?;

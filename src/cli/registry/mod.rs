@@ -1,0 +1,80 @@
+//! The verbs that speak with registries, under docker's names and with docker's output where docker has them.
+
+mod delete;
+mod login;
+mod manifest;
+pub(crate) mod pull;
+mod referrers;
+mod tags;
+
+use std::io::Write as _;
+
+use kiln::reference::Reference;
+
+use super::environment::{self, Environment};
+use super::report::Failure;
+use super::{Global, Outcome};
+
+/// One of the verbs.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Checks a user name and a password with a registry and keeps them.
+    Login(login::LoginArgs),
+    /// Forgets the password of a registry.
+    Logout(login::LogoutArgs),
+    /// Fetches images from a registry into the store.
+    Pull(pull::Args),
+    /// Shows manifests as a registry has them.
+    #[command(subcommand)]
+    Manifest(manifest::Command),
+    /// Lists the tags of a repository.
+    Tags(tags::Args),
+    /// Lists what says that it belongs to an image: signatures, bills of materials.
+    Referrers(referrers::Args),
+    /// Deletes tags or manifests in a registry.
+    Delete(delete::Args),
+}
+
+/// Runs one of the verbs.
+pub(crate) fn run(command: &Command, global: &Global) -> Outcome {
+    let enter = || environment::enter(global);
+    match command {
+        Command::Login(args) => login::login(args, global),
+        Command::Logout(args) => login::logout(args, global),
+        Command::Pull(args) => pull::run(args, &enter()?),
+        Command::Manifest(command) => manifest::run(command, &enter()?),
+        Command::Tags(args) => tags::run(args, &enter()?),
+        Command::Referrers(args) => referrers::run(args, &enter()?),
+        Command::Delete(args) => delete::run(args, &enter()?),
+    }
+}
+
+/// Opens the client of registries, with the store that it keeps documents in.
+fn client(environment: &Environment) -> Result<kiln::registry::Registry, Failure> {
+    environment.registry(&environment.store()?)
+}
+
+/// Prints a result.
+fn print(text: &str) -> Outcome {
+    std::io::stdout().write_all(text.as_bytes()).map_err(Failure::from_error)
+}
+
+/// Reads an image's name.
+fn name(text: &str) -> Result<Reference, Failure> {
+    text.parse().map_err(Failure::usage)
+}
+
+/// Reads a repository's name: neither tag nor digest belong there.
+fn repository(text: &str) -> Result<Reference, Failure> {
+    let reference = name(text)?;
+    if reference.digest.is_some() || has_tag(text) {
+        return Err(Failure::usage(format!("`{text}`: name a repository, without tag and digest")));
+    }
+    Ok(reference)
+}
+
+/// Tells whether a tag is written in a name.
+fn has_tag(text: &str) -> bool {
+    let name = text.split('@').next().unwrap_or_default();
+    name.rsplit('/').next().unwrap_or_default().contains(':')
+}
