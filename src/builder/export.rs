@@ -37,8 +37,7 @@ pub(super) fn export(
         let made = squashed.unwrap_or(made);
         let forced = request.exports.iter().any(|export| export.force_compression && export.kind.is_image());
         if let Some(root) = made.root.as_ref().filter(|_| forced) {
-            let name = "compressing the layers of the base".to_owned();
-            workshop.task(name, |_| solve::recompress(root, workshop))?;
+            solve::recompress(root, workshop)?;
         }
         for export in &request.exports {
             if export.kind.is_image() {

@@ -1,4 +1,4 @@
-//! `kiln context ls|show`: docker's contexts name daemons; kiln has one context and no daemon.
+//! `kiln context ls|show|inspect`: docker's contexts name daemons; kiln has one context and no daemon.
 
 use serde_json::json;
 
@@ -6,6 +6,7 @@ use super::Outcome;
 use super::docker;
 use super::format::{self, Columns};
 use super::image::print;
+use super::report::Failure;
 
 /// The verbs of `kiln context`.
 #[derive(Debug, clap::Subcommand)]
@@ -13,6 +14,8 @@ pub(crate) enum Command {
     /// Lists the one context.
     #[command(visible_alias = "list")]
     Ls(ListArgs),
+    /// Prints everything about contexts, as JSON or by a Go template.
+    Inspect(InspectArgs),
     /// Prints the name of the one context.
     Show,
     #[command(external_subcommand)]
@@ -30,6 +33,16 @@ pub(crate) struct ListArgs {
     quiet: bool,
 }
 
+/// The arguments of `kiln context inspect`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct InspectArgs {
+    /// Names; the current context for none.
+    names: Vec<String>,
+    /// A Go template.
+    #[arg(short, long, value_name = "FORMAT")]
+    format: Option<String>,
+}
+
 const COLUMNS: Columns = Columns {
     table: "{{.Name}}{{if .Current}} *{{end}}\t{{.Description}}\t{{.DockerEndpoint}}\t{{.Error}}",
     quiet: "{{.Name}}",
@@ -42,6 +55,8 @@ const COLUMNS: Columns = Columns {
     ],
 };
 
+/// The one context.
+const NAME: &str = "default";
 /// Docker's own default. Tools want to read an address here, and hand it back with `--host`, where it means nothing.
 const ENDPOINT: &str = "unix:///var/run/docker.sock";
 
@@ -50,7 +65,7 @@ pub(crate) fn run(command: &Command) -> Outcome {
     match command {
         Command::Ls(args) => {
             let row = json!({
-                "Name": "default",
+                "Name": NAME,
                 "Current": true,
                 "Description": "kiln works without a daemon",
                 "DockerEndpoint": ENDPOINT,
@@ -58,7 +73,29 @@ pub(crate) fn run(command: &Command) -> Outcome {
             });
             print(&format::list(args.format.as_deref(), args.quiet, &COLUMNS, &[row])?)
         }
-        Command::Show => print("default\n"),
+        Command::Inspect(args) => args.run(),
+        Command::Show => print(&format!("{NAME}\n")),
         Command::Other(words) => Err(docker::refused("context", words)),
+    }
+}
+
+impl InspectArgs {
+    fn run(&self) -> Outcome {
+        if let Some(other) = self.names.iter().find(|name| *name != NAME) {
+            return Err(Failure::plain(format!(
+                "context \"{other}\": context not found: there is \"{NAME}\" only"
+            )));
+        }
+        let context = json!({
+            "Name": NAME,
+            "Metadata": {},
+            "Endpoints": { "docker": { "Host": ENDPOINT, "SkipTLSVerify": false } },
+            "TLSMaterial": {},
+            "Storage": { "MetadataPath": "<IN MEMORY>", "TLSPath": "<IN MEMORY>" },
+        });
+        match self.format.as_deref().filter(|format| !format.is_empty()) {
+            Some(format) => print(&(format::object(format, &context)? + "\n")),
+            None => print(&format!("{:#}\n", json!([context]))),
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What docker's command line has and kiln does not: said by name, with the reason.
 
+use clap::ArgAction;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use kiln::diagnostic::suggest;
@@ -150,4 +151,30 @@ pub(crate) fn explain(mut error: clap::Error) -> clap::Error {
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(reason)]));
     }
     error
+}
+
+/// Lets switches have a value, `--pull=false`, as Go's flags do.
+pub(crate) fn with_go_booleans(command: clap::Command) -> clap::Command {
+    let switch = |argument: clap::Arg| {
+        if !matches!(argument.get_action(), ArgAction::SetTrue) {
+            return argument;
+        }
+        let argument =
+            argument.action(ArgAction::Set).num_args(0..=1).require_equals(true).value_name("BOOL");
+        argument
+            .default_value("false")
+            .default_missing_value("true")
+            .value_parser(parse_bool)
+            .hide_default_value(true)
+    };
+    command.mut_args(switch).mut_subcommands(with_go_booleans)
+}
+
+/// Go's `strconv.ParseBool`.
+fn parse_bool(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err("must be true or false".to_owned()),
+    }
 }

@@ -36,6 +36,7 @@ mod why;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use self::report::Failure;
@@ -142,6 +143,7 @@ pub(crate) fn run() -> ExitCode {
     let parsed = grammar().try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches));
     let Arguments { global, docker, command, version: () } = match parsed {
         Ok(arguments) => arguments,
+        Err(error) if error.kind() == ErrorKind::MissingSubcommand => return help(),
         Err(error) => return report::usage(&docker::explain(error)),
     };
     docker.note();
@@ -182,8 +184,23 @@ fn dispatch(command: &Command, global: &Global) -> Outcome {
     }
 }
 
+/// Prints the help of a command whose verb is missing, which is no failure: tools ask so whether it is there.
+fn help() -> ExitCode {
+    let mut grammar = grammar();
+    grammar.build();
+    let mut command = &mut grammar;
+    for word in std::env::args().skip(1) {
+        if command.find_subcommand(&word).is_some() {
+            command = command.find_subcommand_mut(&word).expect("it was found just now");
+        }
+    }
+    // A closed pipe behind `kiln | head` is no failure either.
+    let _ = command.print_help();
+    ExitCode::SUCCESS
+}
+
 fn grammar() -> clap::Command {
-    Arguments::command().mut_subcommand("check", check::with_optional_context)
+    docker::with_go_booleans(Arguments::command().mut_subcommand("check", check::with_optional_context))
 }
 
 /// What a command returns.

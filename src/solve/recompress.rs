@@ -17,30 +17,42 @@ use crate::oci::media_type::Flavor;
 /// # Errors
 /// If a layer cannot be fetched, read or written.
 pub fn recompress(root: &Arc<Snapshot>, workshop: &Workshop<'_>) -> Result<(), Cause> {
-    for snapshot in root.stack() {
-        let layer = snapshot.layer();
-        let wanted = media_type(workshop.packing.compression);
-        if Flavor::Oci.of(&layer.blob.media_type) == wanted {
-            continue;
-        }
-        let mut key = KeyBuilder::new("recompressed layer");
-        key.input("layer", layer.blob.digest).input("form", wanted);
-        let key = key.finish().0.0;
-        let recorded = workshop.store.record(&key)?;
-        let known: Option<Blob> = recorded.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        let blob = match known.filter(|blob| workshop.store.contains(blob)) {
-            Some(blob) => blob,
-            None => {
-                bytes::fetch(std::iter::once(snapshot), workshop)?;
-                let blob = write(&layer, wanted, workshop)?;
-                let record = serde_json::to_vec(&blob).expect("a descriptor is plain data");
-                workshop.store.put_record(&key, &record)?;
-                blob
-            }
-        };
-        snapshot.set_packed(PackedLayer { blob, diff_id: layer.diff_id, clamp_mtime: None });
+    let wanted = media_type(workshop.packing.compression);
+    let mut others = root.stack();
+    others.retain(|snapshot| Flavor::Oci.of(&snapshot.layer().blob.media_type) != wanted);
+    if others.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    workshop.task("compressing the layers of the base".to_owned(), |_| {
+        others.into_iter().try_for_each(|snapshot| {
+            let layer = snapshot.layer();
+            let blob = in_form(snapshot, &layer, wanted, workshop)?;
+            snapshot.set_packed(PackedLayer { blob, diff_id: layer.diff_id, clamp_mtime: None });
+            Ok(())
+        })
+    })
+}
+
+/// Returns the blob that the layer became, now or before.
+fn in_form(
+    snapshot: &Arc<Snapshot>,
+    layer: &Layer,
+    wanted: &str,
+    workshop: &Workshop<'_>,
+) -> Result<Blob, Cause> {
+    let mut key = KeyBuilder::new("recompressed layer");
+    key.input("layer", layer.blob.digest).input("form", wanted);
+    let key = key.finish().0.0;
+    let recorded = workshop.store.record(&key)?;
+    let known: Option<Blob> = recorded.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    if let Some(blob) = known.filter(|blob| workshop.store.contains(blob)) {
+        return Ok(blob);
+    }
+    bytes::fetch(std::iter::once(snapshot), workshop)?;
+    let blob = write(layer, wanted, workshop)?;
+    let record = serde_json::to_vec(&blob).expect("a descriptor is plain data");
+    workshop.store.put_record(&key, &record)?;
+    Ok(blob)
 }
 
 fn write(layer: &Layer, media_type: &str, workshop: &Workshop<'_>) -> Result<Blob, Cause> {

@@ -363,6 +363,13 @@ fn info_version_and_contexts() {
     assert_eq!((&context["Name"], &context["Current"]), (&"default".into(), &true.into()));
     assert!(context["DockerEndpoint"].as_str().unwrap().starts_with("unix://"));
     assert_eq!(lines(&project, &["context", "show"]), "default");
+    assert_eq!(lines(&project, &["context", "inspect", "--format", "{{.Name}}"]), "default");
+    assert_eq!(kiln(&project, &["context", "inspect", "other"]).code, Some(1));
+    // Tools ask so whether there is a plugin.
+    for words in [&[][..], &["buildx"], &["image"], &["system"], &["--host", "x", "context"]] {
+        let help = kiln(&project, words).success();
+        assert!(help.text().contains("Usage: "), "{words:?}");
+    }
 }
 
 #[test]
@@ -500,6 +507,30 @@ fn surroundings_of_docker() {
     let mut docker = Command::new(project.at("docker"));
     docker.env("KILN_STORE", project.at("store")).args(["image", "ls", "--format", "{{.Repository}}", "app"]);
     assert_eq!(ended(&mut docker).success().text(), "app\n");
+}
+
+/// Switches take values as Go's flags do, and can be joined.
+#[test]
+fn switches_are_gos() {
+    let project = project();
+    let (ids, whole) = (lines(&project, &["images", "-q"]), lines(&project, &["images", "-q", "--no-trunc"]));
+    for (words, expected) in [
+        (&["--quiet=true"][..], &ids),
+        (&["-q=1"], &ids),
+        (&["-aq"], &ids),
+        (&["-qa", "--no-trunc=T"], &whole),
+        (&["--no-trunc=false", "-q"], &ids),
+    ] {
+        assert_eq!(lines(&project, &[&["images"], words].concat()), *expected, "{words:?}");
+    }
+    assert!(lines(&project, &["images", "-q=false"]).contains("REPOSITORY"));
+    assert_eq!(kiln(&project, &["images", "-q=maybe"]).code, Some(125));
+    let built = kiln(
+        &project,
+        &["build", "--no-cache=false", "--pull=false", "--rm=true", "--load=true", "-q", "app"],
+    );
+    assert_eq!(built.success().text().lines().count(), 1);
+    assert!(kiln(&project, &["image", "prune", "-af"]).success().text().contains("untagged: app:1"));
 }
 
 #[test]
