@@ -30,3 +30,4 @@ mod run_mounts;
 mod rungs;
 mod sandbox;
 mod statements;
+mod wrangler;

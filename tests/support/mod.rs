@@ -6,6 +6,7 @@
 
 pub(crate) mod bases;
 pub(crate) mod build_bench;
+pub(crate) mod cloudflare;
 pub(crate) mod fault;
 pub(crate) mod kiln;
 pub(crate) mod listing;
@@ -13,6 +14,7 @@ pub(crate) mod pki;
 pub(crate) mod registry;
 pub(crate) mod validate;
 pub(crate) mod web;
+pub(crate) mod wrangler;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,293 @@
+//! Cloudflare's wrangler with kiln in the place of docker: against a registry with a password and a stand-in for the
+//! API.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::cloudflare::{ACCOUNT, Account, Cloudflare, VERSION};
+use crate::support::kiln::{Ended, Kiln, ended};
+use crate::support::registry::{Options, PASSWORD, TestRegistry, USER};
+use crate::support::wrangler::Wrangler;
+use crate::support::{bases, require, run, skip, validate};
+
+/// A worker with containers, and everything around it.
+struct Project {
+    kiln: Kiln,
+    registry: TestRegistry,
+    cloudflare: Cloudflare,
+    wrangler: Wrangler,
+}
+
+const ACCOUNT_OF_USER: Account = Account { credentials: (USER, PASSWORD), disk_mb: 2000 };
+
+/// `Web` is built from `web/Dockerfile` with a build argument, `Job` from `job/Dockerfile` with a context of its own.
+const CONFIGURATION: &str = r#"{
+  // What `wrangler init` writes has comments, too.
+  "name": "shop",
+  "main": "worker.js",
+  "compatibility_date": "2025-05-01",
+  "containers": [
+    { "class_name": "Web", "image": "./web/Dockerfile", "image_vars": { "GREETING": "hello" } },
+    { "name": "job", "class_name": "Job", "image": "job/Dockerfile", "image_build_context": "shared" },
+  ],
+  "durable_objects": {
+    "bindings": [{ "name": "A", "class_name": "Web" }, { "name": "B", "class_name": "Job" }],
+  },
+  "migrations": [{ "tag": "v1", "new_sqlite_classes": ["Web", "Job"] }],
+}
+"#;
+
+const WORKER: &str = "import { DurableObject } from 'cloudflare:workers';
+export class Web extends DurableObject {}
+export class Job extends DurableObject {}
+export default { async fetch() { return new Response('ok'); } };
+";
+
+impl Project {
+    fn start(account: Account) -> Result<Self, String> {
+        let wrangler = Wrangler::install()?;
+        let kiln = Kiln::new();
+        kiln.write("app/wrangler.jsonc", CONFIGURATION);
+        kiln.write("app/worker.js", WORKER);
+        kiln.write(
+            "app/web/Dockerfile",
+            "FROM scratch\nARG GREETING\nCOPY page /page\nENV GREETING=$GREETING\n",
+        );
+        kiln.write("app/web/page", "a page\n");
+        kiln.write("app/job/Dockerfile", "FROM scratch\nCOPY data /data\n");
+        kiln.write("app/shared/data", "some data\n");
+        // Remembers what it is called with, and hands it on: standard input too.
+        let calls = kiln.at("calls");
+        let docker = format!(
+            "#!/bin/sh\necho \"$*\" >> {}\nexec {} \"$@\"\n",
+            calls.display(),
+            env!("CARGO_BIN_EXE_kiln")
+        );
+        kiln.write("docker", docker);
+        std::fs::set_permissions(kiln.at("docker"), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let registry = TestRegistry::start_with(&Options { password: true, ..Options::default() });
+        Ok(Self { kiln, registry, cloudflare: Cloudflare::start(account), wrangler })
+    }
+
+    /// Returns `wrangler` with words after it, in the worker's directory.
+    fn command(&self, line: &str) -> Command {
+        let mut command = self.wrangler.command();
+        command.args(line.split(' ')).current_dir(self.kiln.at("app"));
+        command.envs(self.cloudflare.environment(&self.registry.host()));
+        command.env("WRANGLER_DOCKER_BIN", self.kiln.at("docker"));
+        command.env("KILN_STORE", self.kiln.at("store")).env("HOME", self.kiln.at("home"));
+        command.stdin(std::process::Stdio::null());
+        command
+    }
+
+    fn run(&self, line: &str) -> Ended {
+        ended(&mut self.command(line))
+    }
+
+    /// Returns the first words of the calls since the last time, with what varies left out.
+    fn calls(&self) -> Vec<String> {
+        let path = self.kiln.at("calls");
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let _ = std::fs::remove_file(path);
+        let host = self.registry.host();
+        text.lines().map(|line| line.replace(&host, "R").replace(ACCOUNT, "A")).collect()
+    }
+
+    /// Tells how often a verb was called.
+    fn count(&self, verb: &str) -> usize {
+        self.calls().iter().filter(|call| call.starts_with(verb)).count()
+    }
+
+    /// Returns the name of an image in the account's part of the registry.
+    fn remote(&self, name: &str) -> String {
+        format!("{}/{ACCOUNT}/{name}", self.registry.host())
+    }
+
+    /// Copies an image out of the registry by another tool; it must be sound. Returns the archive.
+    #[track_caller]
+    fn fetch(&self, name: &str) -> PathBuf {
+        let archive = self.kiln.at("fetched.tar");
+        let _ = std::fs::remove_file(&archive);
+        let to = format!("oci-archive:{}", archive.display());
+        let credentials = format!("--src-creds={USER}:{PASSWORD}");
+        let from = format!("docker://{}", self.remote(name));
+        run("skopeo", ["copy", "--src-tls-verify=false", &credentials, &from, &to]);
+        validate::assert_sound(&archive);
+        archive
+    }
+
+    /// Returns the manifest or, with `--config`, the config of an image in the registry.
+    fn inspect(&self, name: &str, what: &str) -> Value {
+        let (credentials, name) =
+            (format!("--creds={USER}:{PASSWORD}"), format!("docker://{}", self.remote(name)));
+        let text = run("skopeo", ["inspect", "--tls-verify=false", &credentials, what, &name]);
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// Returns the names of the local images.
+    fn local(&self) -> Vec<String> {
+        let listed = ended(self.kiln.command().args(["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"]));
+        listed.success().text().lines().map(str::to_owned).collect()
+    }
+
+    /// Counts the blobs that the registry keeps.
+    fn blobs(&self) -> usize {
+        let files = walkdir::WalkDir::new(self.registry.storage()).into_iter().map(Result::unwrap);
+        files.filter(|entry| entry.file_name() == "data").count()
+    }
+}
+
+/// Starts a project or leaves the test.
+macro_rules! project {
+    ($account:expr) => {{
+        require!("docker-registry", "skopeo");
+        match Project::start($account) {
+            Ok(project) => project,
+            Err(reason) => skip!("{reason}"),
+        }
+    }};
+}
+
+const SKIPPED: &str = "Image already exists remotely, skipping push";
+
+#[test]
+fn containers_build_pushes_once() {
+    let project = project!(ACCOUNT_OF_USER);
+    let first = project.run("containers build -p -t shop:v1 web").success();
+    assert!(first.text().contains("Image does not exist remotely, pushing"), "{first:?}");
+    let calls = project.calls();
+    let words: Vec<_> =
+        calls.iter().map(|call| call.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(
+        words,
+        [
+            "info",
+            "build --load",
+            "image inspect",
+            "image inspect",
+            "login --password-stdin",
+            "tag shop:v1",
+            "push R/A/shop:v1",
+            "image rm",
+            "image inspect",
+        ],
+        "{calls:#?}"
+    );
+    project.fetch("shop:v1");
+    assert_eq!(project.local(), [project.remote("shop:v1")], "the local name is gone");
+
+    // Nothing changed: nothing is pushed, and the local name goes as well.
+    let blobs = project.blobs();
+    let again = project.run("containers build -p -t shop:v2 web").success();
+    assert!(again.text().contains(SKIPPED), "{again:?}");
+    assert_eq!((project.count("push"), project.blobs()), (0, blobs));
+    assert_eq!(project.local(), [project.remote("shop:v1")]);
+
+    project.kiln.write("app/web/page", "another page\n");
+    let changed = project.run("containers build -p -t shop:v3 web").success();
+    assert!(!changed.text().contains(SKIPPED), "{changed:?}");
+    assert_eq!((project.count("push"), project.blobs()), (1, blobs + 3), "a layer, a config, a manifest");
+    project.fetch("shop:v3");
+}
+
+#[test]
+fn what_was_built_before_can_be_pushed() {
+    let project = project!(ACCOUNT_OF_USER);
+    let build = ["build", "-q", "--platform", "linux/amd64", "-t", "shop:v1", "app/web"];
+    ended(project.kiln.command().args(build)).success();
+    let pushed = project.run("containers push shop:v1").success();
+    assert!(pushed.text().contains("Pushed image"), "{pushed:?}");
+    assert!(project.calls().iter().any(|call| call.ends_with("{{ .Os }}/{{ .Architecture }}")));
+    project.fetch("shop:v1");
+}
+
+#[test]
+fn deploy_builds_pushes_and_names_images_by_digest() {
+    let project = project!(ACCOUNT_OF_USER);
+    let first = project.run("deploy").success();
+    let tag = &VERSION[..8];
+    let config = project.inspect(&format!("shop-web:{tag}"), "--config");
+    assert_eq!(config["config"]["Env"][1], "GREETING=hello", "{config}");
+    let deployed = project.cloudflare.deployed();
+    assert_eq!(deployed.len(), 2, "{first:?}");
+    for (image, name) in deployed.iter().zip(["shop-web", "job"]) {
+        project.fetch(&format!("{name}:{tag}"));
+        let (repository, digest) = image.split_once('@').unwrap();
+        assert_eq!(repository, project.remote(name));
+        let manifest = project.registry.blob_path(digest);
+        assert!(manifest.exists(), "{image}");
+    }
+    let local = project.local();
+    assert!(local.iter().all(|name| !name.contains(":wrangler-")), "{local:?}");
+    assert_eq!(project.count("push"), 2);
+
+    let again = project.run("deploy").success();
+    assert_eq!(again.text().matches(SKIPPED).count(), 2, "{again:?}");
+    assert_eq!(project.count("push"), 0);
+    assert_eq!(project.cloudflare.deployed()[2..], deployed);
+    assert_eq!(project.local(), local);
+}
+
+#[test]
+fn a_dry_run_builds_and_keeps_nothing() {
+    let project = project!(ACCOUNT_OF_USER);
+    project.run("deploy --dry-run").success();
+    assert_eq!(project.local(), [""; 0]);
+    assert_eq!(project.blobs(), 0);
+}
+
+#[test]
+fn a_wrong_password_ends_the_push() {
+    let project = project!(Account { credentials: (USER, "wrong"), ..ACCOUNT_OF_USER });
+    let refused = project.run("containers build -p -t shop:v1 web");
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("Login failed with code: 1"), "{refused:?}");
+    assert!(!refused.stderr.contains("wrong\n") && !refused.text().contains("wrong\n"));
+    assert_eq!((project.count("push"), project.blobs()), (0, 0));
+    assert!(!project.kiln.at("home/.docker/config.json").exists(), "a wrong password is not kept");
+}
+
+#[test]
+fn an_image_beyond_the_accounts_limit_is_not_pushed() {
+    // One layer alone counts as 16 MiB.
+    let project = project!(Account { disk_mb: 16, ..ACCOUNT_OF_USER });
+    let refused = project.run("containers build -p -t shop:v1 web");
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("Image too large: needs 17MB"), "{refused:?}");
+    assert_eq!((project.count("login"), project.blobs()), (0, 0));
+}
+
+#[test]
+fn a_failed_build_shows_its_line_and_ends_wrangler() {
+    let project = project!(ACCOUNT_OF_USER);
+    project.kiln.write("app/job/Dockerfile", "FROM scratch\nCOPY dada /data\n");
+    let failed = project.run("deploy");
+    assert_eq!(failed.code, Some(1), "{failed:?}");
+    assert!(failed.stderr.contains("-:2:"), "{failed:?}");
+    assert!(failed.stderr.contains("Docker build exited with code: 1"), "{failed:?}");
+    assert_eq!(project.local(), [""; 0], "what was built before is removed");
+}
+
+#[test]
+fn layers_can_be_zstd_and_the_network_the_hosts() {
+    let project = project!(ACCOUNT_OF_USER);
+    let mut command = project.command("containers build -p -t shop:v1 web");
+    command.envs([
+        ("WRANGLER_CONTAINER_IMAGE_COMPRESSION", "zstd"),
+        ("WRANGLER_CI_OVERRIDE_NETWORK_MODE_HOST", "1"),
+    ]);
+    ended(&mut command).success();
+    let calls = project.calls();
+    assert_eq!(calls[0], "info --format {{json .DriverStatus}}");
+    let build = calls.iter().find(|call| call.starts_with("build ")).unwrap();
+    assert!(build.contains("compression=zstd") && build.contains("--network host"), "{build}");
+    let manifest = project.inspect("shop:v1", "--raw");
+    assert_eq!(
+        manifest["layers"][0]["mediaType"], "application/vnd.oci.image.layer.v1.tar+zstd",
+        "{manifest}"
+    );
+    project.fetch("shop:v1");
+}
