@@ -39,14 +39,21 @@ const NESTING_LIMIT: usize = 4;
 /// # Errors
 /// If a document is missing, damaged, or has no image for the platform.
 pub fn read(store: &Store, root: &Blob, platform: &Platform) -> Result<Image, Error> {
+    let (blob, manifest) = select(store, root, platform)?;
+    let config = store.read_blob(&config_of(blob.digest, &manifest)?)?;
+    image_of(blob.digest, &manifest, &config)
+}
+
+/// Finds the manifest for a platform: the root itself if it is one, else the one that its index names.
+///
+/// # Errors
+/// As [`read`].
+pub fn select(store: &Store, root: &Blob, platform: &Platform) -> Result<(Blob, ImageManifest), Error> {
     let mut blob = root.clone();
     for _ in 0..NESTING_LIMIT {
         match parse(blob.digest, &store.read_blob(&blob)?)? {
             Document::Index(index) => blob = checked(blob.digest, select_platform(&index, platform)?)?,
-            Document::Manifest(manifest) => {
-                let config = store.read_blob(&config_of(blob.digest, &manifest)?)?;
-                return image_of(blob.digest, &manifest, &config);
-            }
+            Document::Manifest(manifest) => return Ok((blob, *manifest)),
         }
     }
     Err(Error::Nested { digest: root.digest })

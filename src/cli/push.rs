@@ -8,7 +8,7 @@ use kiln::archive;
 use kiln::dockerfile::parse_size;
 use kiln::image::Blob;
 use kiln::reference::Reference;
-use kiln::registry::{How, Limits, Pushed, PushedBlob, Step};
+use kiln::registry::{How, Limits, Pushed, PushedBlob, Registry, Step};
 use kiln::store::Store;
 
 use super::Outcome;
@@ -83,19 +83,29 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Outcome {
     let _lease = store.lease().map_err(Failure::from_error)?;
     let limits = args.limits.limits();
     for (root, reference) in wanted(args, &store)? {
-        let printer = Printer { quiet: args.quiet, failed: Mutex::new(None) };
-        printer.line(|| format!("The push refers to repository [{}]", reference.name()));
-        let pushed = registry.push(&reference, &root, &limits, &|step| printer.step(step));
-        let pushed = pushed.map_err(Failure::from_error)?;
-        printer.line(|| ending(&pushed));
-        if args.quiet {
-            print(&format!("{reference}\n"))?;
-        }
-        if let Some(error) = printer.failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
-            return Err(Failure::from_error(error));
-        }
+        send(&registry, &root, &reference, &limits, args.quiet)?;
     }
     Ok(())
+}
+
+/// Pushes an image and prints what comes of its blobs.
+pub(crate) fn send(
+    registry: &Registry,
+    root: &Blob,
+    reference: &Reference,
+    limits: &Limits,
+    quiet: bool,
+) -> Outcome {
+    let printer = Printer { quiet, failed: Mutex::new(None) };
+    printer.line(|| format!("The push refers to repository [{}]", reference.name()));
+    let pushed = registry.push(reference, root, limits, &|step| printer.step(step));
+    let pushed = pushed.map_err(Failure::from_error)?;
+    printer.line(|| ending(&pushed));
+    if quiet {
+        print(&format!("{reference}\n"))?;
+    }
+    let failed = printer.failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    failed.map_or(Ok(()), |error| Err(Failure::from_error(error)))
 }
 
 /// Finds what is to be pushed, and under which names.
@@ -129,7 +139,8 @@ fn no_such_image(name: &Reference) -> Failure {
     Failure::plain(format!("no such image: {}; `kiln image ls` shows what there is", name.familiar()))
 }
 
-fn only_image(store: &Store, path: &Path) -> Result<Blob, Failure> {
+/// Loads an archive and returns the root of its one image.
+pub(crate) fn only_image(store: &Store, path: &Path) -> Result<Blob, Failure> {
     let mut roots: Vec<Blob> = Vec::new();
     for image in archive::load_path(store, path).map_err(Failure::from_error)? {
         if !roots.contains(&image.manifest) {

@@ -1,11 +1,13 @@
-//! Whole images into the store.
+//! Whole images into the store: one platform of a name, or everything below it.
 
 use std::collections::BTreeSet;
 
-use super::Registry;
 use super::error::Error;
-use super::store_error;
-use crate::assemble;
+use super::hosts::Endpoint;
+use super::inspect::about;
+use super::resolve::unusable;
+use super::{Registry, in_turn, store_error};
+use crate::assemble::{self, Document};
 use crate::digest::Digest;
 use crate::image::{Blob, Image};
 use crate::oci::Platform;
@@ -43,6 +45,67 @@ impl Registry {
         self.fetch(reference, &layers, progress)?;
         let image = Image { remote: None, ..image };
         Ok(Pulled { digest, manifest: self.described(&image.manifest)?, image, fetched })
+    }
+
+    /// Reads the manifest or index that a name stands for and every manifest below it, whatever they hold, and returns
+    /// the root and what the manifests name: configs and layers, each once. Those are not fetched, but it is noted that
+    /// the repository has them, so that [`Self::push`] can have them mounted, or fetch them.
+    ///
+    /// With a platform, the root is its manifest alone.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`].
+    pub fn survey(
+        &self,
+        reference: &Reference,
+        platform: Option<&Platform>,
+    ) -> Result<(Blob, Vec<Blob>), Error> {
+        let endpoints = self.hosts.endpoints(reference)?;
+        in_turn(&endpoints, &reference.to_string(), |endpoint| self.survey_at(endpoint, reference, platform))
+    }
+
+    fn survey_at(
+        &self,
+        endpoint: &Endpoint,
+        reference: &Reference,
+        platform: Option<&Platform>,
+    ) -> Result<(Blob, Vec<Blob>), Error> {
+        let mut root = match reference.digest {
+            Some(digest) => digest,
+            None => self.retry.ask(|| self.digest_of_tag(endpoint, &about(reference)))?,
+        };
+        if let Some(platform) = platform {
+            root = self.manifest(endpoint, reference, root, platform)?.0;
+        }
+        let (mut left, mut documents, mut parts) = (vec![root], BTreeSet::new(), Vec::new());
+        while let Some(digest) = left.pop() {
+            if !documents.insert(digest) {
+                continue;
+            }
+            let checked = |descriptor| {
+                Blob::try_from(descriptor)
+                    .map_err(|source| unusable(endpoint, assemble::Error::Digest { digest, source }))
+            };
+            match self.read(endpoint, &digest)? {
+                Document::Index(index) => {
+                    for entry in index.manifests() {
+                        left.push(checked(entry)?.digest);
+                    }
+                }
+                Document::Manifest(manifest) => {
+                    self.foreign.note(&manifest);
+                    for descriptor in manifest.layers().iter().chain([manifest.config()]) {
+                        let blob = checked(descriptor)?;
+                        // A hint that cannot be written is no reason to fail.
+                        let _ = self.store.note_seen(&blob.digest, reference);
+                        if !parts.contains(&blob) {
+                            parts.push(blob);
+                        }
+                    }
+                }
+            }
+        }
+        Ok((self.described(&root)?, parts))
     }
 
     /// Returns the descriptor of a document that was just read.

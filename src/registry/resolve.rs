@@ -82,7 +82,7 @@ impl Registry {
     }
 
     /// Follows indexes to the manifest for `platform`.
-    fn manifest(
+    pub(super) fn manifest(
         &self,
         endpoint: &Endpoint,
         reference: &Reference,
@@ -104,7 +104,7 @@ impl Registry {
     }
 
     /// Returns a manifest or an index, from the store or through it.
-    fn read(&self, endpoint: &Endpoint, digest: &Digest) -> Result<Document, Error> {
+    pub(super) fn read(&self, endpoint: &Endpoint, digest: &Digest) -> Result<Document, Error> {
         let bytes = match self.stored(digest) {
             Some(bytes) => bytes,
             None => {
@@ -169,7 +169,7 @@ pub(super) fn manifest_request(method: Method, endpoint: &Endpoint, reference: &
         .header(header::ACCEPT, MANIFEST_TYPES)
 }
 
-fn unusable(endpoint: &Endpoint, source: assemble::Error) -> Error {
+pub(super) fn unusable(endpoint: &Endpoint, source: assemble::Error) -> Error {
     Error::Document {
         host: endpoint.host.clone(),
         repository: endpoint.repository.clone(),

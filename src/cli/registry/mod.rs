@@ -1,5 +1,6 @@
 //! The verbs that speak with registries, under docker's names and with docker's output where docker has them.
 
+mod copy;
 mod delete;
 mod login;
 mod manifest;
@@ -31,6 +32,8 @@ pub(crate) enum Command {
     Tags(tags::Args),
     /// Lists what says that it belongs to an image: signatures, bills of materials.
     Referrers(referrers::Args),
+    /// Copies an image, with all its platforms, between registries, archives and layouts.
+    Copy(copy::Args),
     /// Deletes tags or manifests in a registry.
     Delete(delete::Args),
 }
@@ -45,6 +48,7 @@ pub(crate) fn run(command: &Command, global: &Global) -> Outcome {
         Command::Manifest(command) => manifest::run(command, &enter()?),
         Command::Tags(args) => tags::run(args, &enter()?),
         Command::Referrers(args) => referrers::run(args, &enter()?),
+        Command::Copy(args) => copy::run(args, &enter()?),
         Command::Delete(args) => delete::run(args, &enter()?),
     }
 }

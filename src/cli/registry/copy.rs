@@ -1,0 +1,140 @@
+//! `kiln copy`: an image from one place to another, as it is: its digest stays.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use kiln::archive;
+use kiln::assemble;
+use kiln::image::Blob;
+use kiln::oci::Platform;
+use kiln::reference::Reference;
+use kiln::registry::Registry;
+use kiln::store::Store;
+
+use super::super::Outcome;
+use super::super::environment::Environment;
+use super::super::push::{self, LimitArgs};
+use super::super::report::Failure;
+
+/// The annotation that is an image's tag in a layout (image-spec `annotations.md`).
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+/// The arguments of `kiln copy`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A name in a registry, or `oci-archive:FILE`, `docker-archive:FILE`, `oci:DIRECTORY[:TAG]`.
+    #[arg(value_name = "SOURCE")]
+    source: Place,
+    /// The same.
+    #[arg(value_name = "DESTINATION")]
+    destination: Place,
+    /// Copies the image of one platform instead of all, for example linux/arm64.
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<Platform>,
+    /// Prints only the destination's name.
+    #[arg(short, long)]
+    quiet: bool,
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+/// Where an image is.
+#[derive(Debug, Clone)]
+enum Place {
+    Registry(Reference),
+    OciArchive(PathBuf),
+    DockerArchive(PathBuf),
+    Layout { path: PathBuf, tag: Option<String> },
+}
+
+impl std::str::FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let named = |name: &str| name.parse().map(Self::Registry).map_err(|error| format!("{error}"));
+        match text.split_once(':') {
+            Some(("docker", name)) if name.starts_with("//") => named(&name[2..]),
+            Some(("oci-archive", path)) => Ok(Self::OciArchive(path.into())),
+            Some(("docker-archive", path)) => Ok(Self::DockerArchive(path.into())),
+            Some(("oci", rest)) => Ok(match rest.rsplit_once(':') {
+                Some((path, tag)) if !tag.contains('/') => {
+                    Self::Layout { path: path.into(), tag: Some(tag.to_owned()) }
+                }
+                _ => Self::Layout { path: rest.into(), tag: None },
+            }),
+            Some((other @ ("dir" | "docker-daemon" | "containers-storage" | "ostree" | "sif"), _)) => {
+                Err(format!("kiln has no transport `{other}:`"))
+            }
+            _ => named(text),
+        }
+    }
+}
+
+/// Copies and says what came of it.
+pub(crate) fn run(args: &Args, environment: &Environment) -> Outcome {
+    let store = environment.store()?;
+    let registry = environment.registry(&store)?;
+    // What passes through the store is nobody's until it is where it is to be.
+    let _lease = store.lease().map_err(Failure::from_error)?;
+    let (root, names) = args.open(&store, &registry)?;
+    match &args.destination {
+        Place::Registry(reference) => {
+            return push::send(&registry, &root, reference, &args.limits.limits(), args.quiet);
+        }
+        Place::OciArchive(path) => {
+            write(path, |out| archive::oci(&store, &root, &names, &BTreeMap::new(), out))?;
+        }
+        Place::DockerArchive(path) => write(path, |out| archive::docker(&store, &root, &names, out))?,
+        Place::Layout { path, tag } => {
+            let tag = tag.iter().map(|tag| (REF_NAME.to_owned(), tag.clone()));
+            let annotations: BTreeMap<String, String> = tag.collect();
+            let names = if annotations.is_empty() { &names[..] } else { &[] };
+            archive::oci_directory(&store, &root, names, &annotations, path).map_err(Failure::from_error)?;
+        }
+    }
+    super::print(&format!("{}\n", root.digest))
+}
+
+impl Args {
+    /// Brings the source's documents into the store, and its layers if they are going to a file; returns its root and
+    /// its names.
+    fn open(&self, store: &Store, registry: &Registry) -> Result<(Blob, Vec<Reference>), Failure> {
+        let root = match &self.source {
+            Place::Registry(reference) => {
+                let surveyed = registry.survey(reference, self.platform.as_ref());
+                let (root, parts) = surveyed.map_err(Failure::from_error)?;
+                if !matches!(self.destination, Place::Registry(_)) {
+                    registry.fetch(reference, &parts, &|_, _| ()).map_err(Failure::from_error)?;
+                }
+                let names = reference.tag.is_some().then(|| Reference { digest: None, ..reference.clone() });
+                return Ok((root, names.into_iter().collect()));
+            }
+            Place::OciArchive(path) | Place::DockerArchive(path) => push::only_image(store, path)?,
+            Place::Layout { path, tag } => {
+                archive::open_layout(store, path, tag.as_deref()).map_err(Failure::from_error)?
+            }
+        };
+        match &self.platform {
+            None => Ok((root, Vec::new())),
+            Some(platform) => {
+                let selected = assemble::select(store, &root, platform).map_err(Failure::from_error)?;
+                Ok((selected.0, Vec::new()))
+            }
+        }
+    }
+}
+
+fn write(
+    path: &PathBuf,
+    archive: impl FnOnce(&mut dyn std::io::Write) -> Result<(), archive::Error>,
+) -> Outcome {
+    let mut out = std::io::BufWriter::new(fs_err::File::create(path).map_err(Failure::from_error)?);
+    archive(&mut out).map_err(|error| match error {
+        archive::Error::SeveralPlatforms { .. } => {
+            Failure::plain(format!("{error}: name one with --platform, or write an `oci-archive:`"))
+        }
+        error => Failure::from_error(error),
+    })?;
+    out.flush().map_err(Failure::from_error)
+}
