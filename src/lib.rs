@@ -46,7 +46,7 @@
 //! | [`lower`] | the only bridge from the language to the graph: scopes, ONBUILD, pruning, config and history | `dockerfile`, `graph`, `address`, nouns |
 //! | [`checkup`] | looking at a Dockerfile without building it: checks, outline, targets, mending | `dockerfile`, `graph`, `lower`, `pattern` |
 //! | [`deploy`] | the files of deploy platforms: which images they want built | nouns |
-//! | [`store`] | blobs in an OCI layout, entries of layers, records, directories, leases, collection | nouns, `graph` (how a cache mount is shared) |
+//! | [`store`] | blobs in an OCI layout, images and their names, entries of layers, records, directories, leases, collection | nouns, `graph` (how a cache mount is shared) |
 //! | [`place`] | what COPY, ADD and WORKDIR mean: selections and a view to changes; pure | `tree`, `pattern` |
 //! | [`context`] | directories as build contexts, their listing, digests and stat cache | `pattern`, `place`, `store`, `tree` |
 //! | [`layer`] | tar both ways, whiteouts, the packing pipeline | `tree` |

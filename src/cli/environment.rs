@@ -184,7 +184,8 @@ pub(crate) fn outside(global: &Global) -> Result<Environment, Failure> {
 }
 
 pub(crate) fn docker_config(global: &Global) -> Option<PathBuf> {
-    global.config.clone().filter(|path| !path.as_os_str().is_empty())
+    let named = global.config.clone().or_else(|| variable("DOCKER_CONFIG"));
+    named.filter(|path| !path.as_os_str().is_empty())
 }
 
 fn default_store() -> Result<PathBuf, Failure> {

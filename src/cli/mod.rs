@@ -77,8 +77,9 @@ struct Global {
     /// How RUN steps are isolated: auto (the strongest that works here), root, subordinate-ids, single-id, chroot.
     #[arg(long, global = true, env = "KILN_ISOLATION", default_value = "auto", value_name = "RUNG")]
     isolation: String,
-    /// Where docker's config.json lies: credentials and proxies. Stands before the command.
-    #[arg(long, env = "DOCKER_CONFIG", value_name = "DIR")]
+    /// Where docker's config.json lies (credentials, proxies), instead of $DOCKER_CONFIG or ~/.docker. Stands before
+    /// the command.
+    #[arg(long, value_name = "DIR")]
     config: Option<PathBuf>,
 }
 

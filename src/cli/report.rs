@@ -66,6 +66,12 @@ impl Failure {
         Self { text: format!("error: {text}\n"), code: TEMPLATE }
     }
 
+    /// Shows the same, with the exit code of what failed while it was done.
+    pub(crate) fn into_failed(mut self) -> Self {
+        self.code = FAILED;
+        self
+    }
+
     /// Shows the same with other words.
     pub(crate) fn replacing(mut self, from: &str, to: &str) -> Self {
         self.text = self.text.replacen(from, to, 1);

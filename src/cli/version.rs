@@ -26,7 +26,7 @@ impl VersionArgs {
         let platform = Platform::host();
         let part = |name: &str| {
             format!(
-                "{name}:\n Version:      {}\n API version:  {API_VERSION}\n OS/Arch:      {platform}\n",
+                "{name}\n Version:      {}\n API version:  {API_VERSION}\n OS/Arch:      {platform}\n",
                 env!("CARGO_PKG_VERSION")
             )
         };

@@ -10,6 +10,7 @@ mod archive;
 mod build;
 mod cache;
 mod docker_cli;
+mod docker_images;
 mod errors;
 mod image_options;
 mod images;

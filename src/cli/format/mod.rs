@@ -6,6 +6,7 @@
 //! What Go knows of a type, JSON does not say. A field that is not there is an error if its name begins with a
 //! capital, as all fields of Go's structs do; else it is a key of a map, and shows `<no value>`.
 
+mod blocks;
 mod functions;
 pub(crate) mod human;
 mod table;
@@ -21,7 +22,10 @@ use super::report::Failure;
 pub(crate) use self::table::{Columns, list};
 
 /// A template for one object.
-pub(crate) struct Template(gotmpl::Template);
+pub(crate) struct Template {
+    parsed: gotmpl::Template,
+    text: String,
+}
 
 impl Template {
     /// Reads a template.
@@ -30,24 +34,28 @@ impl Template {
     }
 
     fn with(functions: gotmpl::FuncMap, text: &str) -> Result<Self, Failure> {
-        let template = gotmpl::Template::new("").funcs(functions).parse(text);
-        template
-            .map(|template| Self(template.missing_key(MissingKey::Error)))
-            .map_err(|error| Failure::template(format!("--format: template parsing error: {error}")))
+        let wrong =
+            |error: String| Failure::template(format!("--format {text}: template parsing error: {error}"));
+        let parsed = gotmpl::Template::new("").funcs(functions).parse(text);
+        let parsed = parsed.map_err(|error| wrong(error.to_string()))?;
+        blocks::check(text).map_err(|error| wrong(format!("template: {error}")))?;
+        Ok(Self { parsed: parsed.missing_key(MissingKey::Error), text: text.to_owned() })
     }
 
     /// Fills the template in.
     pub(crate) fn render(&self, value: &Value) -> Result<String, Failure> {
         let value = to_go(value);
-        let rendered = match self.0.execute_to_string(&value) {
+        let rendered = match self.parsed.execute_to_string(&value) {
             Err(TemplateError::MissingKey { key })
                 if !key.starts_with(|first: char| first.is_uppercase()) =>
             {
-                self.0.clone().missing_key(MissingKey::Invalid).execute_to_string(&value)
+                self.parsed.clone().missing_key(MissingKey::Invalid).execute_to_string(&value)
             }
             rendered => rendered,
         };
-        rendered.map_err(|error| Failure::plain(format!("--format: template execution error: {error}")))
+        rendered.map_err(|error| {
+            Failure::plain(format!("--format {}: template execution error: {error}", self.text))
+        })
     }
 }
 
@@ -147,16 +155,17 @@ mod tests {
     #[test]
     fn mistakes_in_templates_are_errors() {
         for (template, expected) in [
-            ("{{.Size", "error: --format: template parsing error: template: 1:8: unclosed action"),
-            ("{{nope .Size}}", "error: --format: template execution error: undefined function: nope"),
-            ("{{.Nope}}", "error: --format: template execution error: map has no entry for key: Nope"),
-            ("{{if .Os}}", "error: --format: template parsing error"),
-            ("{{index .RepoTags 9}}", "error: --format: template execution error: index out of range: 9"),
-            ("{{join .Size 1}}", "error: --format: template execution error"),
+            ("{{.Size", ": template parsing error: template: 1:8: unclosed action"),
+            ("{{nope .Size}}", ": template execution error: undefined function: nope"),
+            ("{{.Nope}}", ": template execution error: map has no entry for key: Nope"),
+            ("{{if .Os}}", ": template parsing error"),
+            ("{{index .RepoTags 9}}", ": template execution error: index out of range: 9"),
+            ("{{join .Size 1}}", ": template execution error"),
         ] {
             let failure =
                 Template::parse(template).and_then(|template| template.render(&image())).unwrap_err();
-            assert!(failure.to_string().starts_with(expected), "{template}: {failure}");
+            let text = failure.to_string();
+            assert!(text.contains(expected) && text.contains(template), "{template}: {failure}");
         }
     }
 }

@@ -20,13 +20,18 @@ const MINIMAL_WIDTH: usize = 10;
 /// Blanks between columns.
 const PADDING: usize = 3;
 
-/// Shows rows as `--format` and `--quiet` ask for: `table`, `table TEMPLATE`, `json`, or a template for each row.
+/// Shows rows as `--format` and `--quiet` ask for: `table`, `table TEMPLATE`, `json`, or a template for each row. A wrong
+/// template has no exit code of its own here: docker's listings do not have it either.
 pub(crate) fn list(
     format: Option<&str>,
     quiet: bool,
     columns: &Columns,
     rows: &[Value],
 ) -> Result<String, Failure> {
+    show(format, quiet, columns, rows).map_err(Failure::into_failed)
+}
+
+fn show(format: Option<&str>, quiet: bool, columns: &Columns, rows: &[Value]) -> Result<String, Failure> {
     let format = format.map(str::trim).filter(|format| !format.is_empty()).unwrap_or("table");
     if format == "json" {
         return Ok(rows.iter().map(|row| format!("{row}\n")).collect());

@@ -57,24 +57,27 @@ impl<'a> Catalog<'a> {
         Ok(Self { store, images, sizes: RefCell::default() })
     }
 
-    /// Finds an image: by its whole id, its name, a digest that it has in a repository, or the beginning of its id.
+    /// Finds an image: by its name, a digest that it has in a repository, its id or the beginning of it. The same image
+    /// may be there in two forms with one id: one with a name is meant.
     pub(crate) fn find(&self, text: &str) -> Result<&Stored, Failure> {
-        let missing = || Failure::plain(format!("No such image: {text}"));
-        if let Ok(digest) = text.parse::<Digest>() {
-            let whole = |stored: &&Stored| [stored.image.id, stored.root.digest].contains(&digest);
-            return self.images.iter().find(whole).ok_or_else(missing);
-        }
+        self.find_preferring(text, |stored| !stored.names.is_empty())
+    }
+
+    /// Finds the image to remove: of two forms with one id the one that has no name goes first.
+    pub(crate) fn find_to_remove(&self, text: &str) -> Result<&Stored, Failure> {
+        self.find_preferring(text, |stored| stored.names.is_empty())
+    }
+
+    fn find_preferring(&self, text: &str, preferred: impl Fn(&Stored) -> bool) -> Result<&Stored, Failure> {
         if let Ok(name) = text.parse::<Reference>()
             && let Some(stored) = self.images.iter().find(|stored| stored.is_called(&name))
         {
             return Ok(stored);
         }
         let hex = text.strip_prefix("sha256:").unwrap_or(text);
-        if hex.is_empty() || !hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
-            return Err(missing());
-        }
+        let is_hex = !hex.is_empty() && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         let begins = |stored: &&Stored| {
-            stored.image.id.hex().starts_with(hex) || stored.root.digest.hex().starts_with(hex)
+            is_hex && [stored.image.id, stored.root.digest].iter().any(|digest| digest.hex().starts_with(hex))
         };
         let found: Vec<&Stored> = self.images.iter().filter(begins).collect();
         let ids: BTreeSet<Digest> = found.iter().map(|stored| stored.image.id).collect();
@@ -83,8 +86,8 @@ impl<'a> Catalog<'a> {
                 "multiple IDs found with provided prefix: {text}; give more of the id"
             )));
         }
-        // The same image may be there in two forms: one with a name is meant.
-        found.iter().find(|stored| !stored.names.is_empty()).or(found.first()).copied().ok_or_else(missing)
+        let stored = found.iter().find(|stored| preferred(stored)).or(found.first()).copied();
+        stored.ok_or_else(|| Failure::plain(format!("No such image: {text}")))
     }
 
     /// Returns what docker calls the size of an image: the bytes of its layers' files.

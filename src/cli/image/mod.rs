@@ -71,7 +71,10 @@ pub(crate) fn run(command: &Command, environment: &Environment) -> Outcome {
     }
 }
 
-/// Prints to standard output.
+/// Prints to standard output. A reader that has seen enough, `kiln images | head -1`, is no failure.
 pub(crate) fn print(text: &str) -> Outcome {
-    std::io::stdout().write_all(text.as_bytes()).map_err(Failure::from_error)
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.map_err(Failure::from_error),
+    }
 }

@@ -28,7 +28,7 @@ impl RemoveArgs {
         let mut missing = Vec::new();
         for text in &self.images {
             // Names go with each image that is removed, so the store is read again.
-            match Catalog::read(&store)?.find(text) {
+            match Catalog::read(&store)?.find_to_remove(text) {
                 // A name whose image is damaged leads nowhere, and can go all the same.
                 Err(failure) => match untag(&store, text)? {
                     true => print(&format!("Untagged: {text}\n"))?,
@@ -47,7 +47,7 @@ impl RemoveArgs {
 
     fn remove(&self, store: &Store, text: &str) -> Outcome {
         let catalog = Catalog::read(store)?;
-        let stored = catalog.find(text)?;
+        let stored = catalog.find_to_remove(text)?;
         let names = match stored.name_of(text) {
             Some(name) => vec![name],
             None if stored.names.len() > 1 && !self.force => {
