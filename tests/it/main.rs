@@ -9,6 +9,7 @@ mod architecture;
 mod archive;
 mod build;
 mod cache;
+mod deploy;
 mod docker_cli;
 mod docker_images;
 mod errors;

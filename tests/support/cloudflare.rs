@@ -123,3 +123,50 @@ fn answer(request: &WebRequest, account: &Account) -> Answer {
 fn json_answer(status: u16, value: &Value) -> Answer {
     Answer { status, ..Answer::file(value.to_string()) }.with("Content-Type", "application/json")
 }
+
+/// Starts what translates Cloudflare's ways of its registry for docker-registry at `upstream`: `_catalog?tags=true` has the
+/// tags of each repository, a tag can be deleted, garbage can be collected.
+pub(crate) fn registry_front(upstream: &str, user: &str, password: &str) -> WebServer {
+    let (upstream, credentials) = (format!("http://{upstream}"), format!("{user}:{password}"));
+    WebServer::start(move |request, _| {
+        let ask = |method: &str, path: &str| ask(&credentials, method, &format!("{upstream}{path}"));
+        let path = request.path.split('?').next().unwrap_or_default();
+        match (request.method.as_str(), path) {
+            ("GET", "/v2/_catalog") => {
+                let (_, catalog) = ask("GET", path);
+                let names = catalog["repositories"].as_array().cloned().unwrap_or_default();
+                let tags = |name: &Value| {
+                    let name = name.as_str().unwrap_or_default();
+                    let (_, list) = ask("GET", &format!("/v2/{name}/tags/list"));
+                    (name.to_owned(), json!(list["tags"].as_array().cloned().unwrap_or_default()))
+                };
+                let repositories: serde_json::Map<String, Value> = names.iter().map(tags).collect();
+                json_answer(200, &json!({"repositories": repositories}))
+            }
+            ("HEAD", path) => match ask("HEAD", path).0 {
+                Some(digest) => Answer::status(200).with("Docker-Content-Digest", digest),
+                None => Answer::status(404),
+            },
+            ("DELETE", path) => {
+                let (repository, _) = path.rsplit_once('/').unwrap_or_default();
+                let Some(digest) = ask("HEAD", path).0 else { return Answer::status(404) };
+                ask("DELETE", &format!("{repository}/{digest}"));
+                Answer::status(202)
+            }
+            ("PUT", "/v2/gc/layers") => json_answer(200, &json!({})),
+            _ => Answer::status(404),
+        }
+    })
+}
+
+/// Asks a registry by curl; returns the digest that the answer names, and its body if that is JSON.
+fn ask(credentials: &str, method: &str, url: &str) -> (Option<String>, Value) {
+    let accept = "Accept: application/vnd.oci.image.manifest.v1+json";
+    let method: &[&str] = if method == "HEAD" { &["--head"] } else { &["--request", method] };
+    let fixed = ["--silent", "--include", "--user", credentials, "--header", accept, url];
+    let answer = super::run("curl", fixed.iter().chain(method));
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let is_digest = |line: &str| line.to_ascii_lowercase().starts_with("docker-content-digest:");
+    let digest = head.lines().find(|line| is_digest(line)).and_then(|line| line.split_once(':'));
+    (digest.map(|(_, digest)| digest.trim().to_owned()), serde_json::from_str(body).unwrap_or_default())
+}
