@@ -8,7 +8,7 @@ use kiln::builder::{
     self, AddressOptions, Annotations, Built, Destination, Export, ExportKind, NamedContext, Request,
 };
 use kiln::context::IgnoreFile;
-use kiln::deploy::Image;
+use kiln::deploy::{Image, Tag};
 use kiln::diagnostic::Source;
 use kiln::oci::Platform;
 use kiln::reference::Reference;
@@ -275,10 +275,17 @@ impl Args {
         let said = self.source.build_args();
         let unsaid = image.build_args.iter().filter(|(name, _)| !said.contains_key(*name));
         source.build_arg.extend(unsaid.map(|(name, value)| format!("{name}={value}")));
-        if own.tag.is_empty() {
+        // A name of this machine is no place to push to.
+        let counts = !matches!(image.tag, Tag::Local(_)) || !self.pushes();
+        if own.tag.is_empty() && counts {
             own.tag.extend(image.tag.reference().cloned());
         }
         own
+    }
+
+    fn pushes(&self) -> bool {
+        let mut exports = self.output.iter().flat_map(|output| &output.exports);
+        self.image.pushes() || exports.any(|export| export.kind == ExportKind::Registry)
     }
 }
 

@@ -55,6 +55,11 @@ pub(crate) struct ImageOptions {
 }
 
 impl ImageArgs {
+    /// Tells whether --push was given.
+    pub(crate) const fn pushes(&self) -> bool {
+        self.push
+    }
+
     /// Reads the arguments; `exports` are those of --output, to which --load and --push may add one each; for
     /// none at all the image goes into the store.
     pub(crate) fn options(&self, exports: &mut Vec<Export>) -> Result<ImageOptions, Failure> {

@@ -22,13 +22,13 @@ const OTHER_BUILDERS: [(&str, &str); 5] = [
 /// Reads what is to be built.
 pub(super) fn read(root: &Node, surroundings: &Surroundings<'_>) -> Result<Deployment, Diagnostic> {
     let top = root.table("the file")?;
-    let app = top.text("app")?;
+    let app = said(top, "app")?;
     let name = app.map_or("", |(app, _)| app).to_owned();
     let build = top.get("build").map(|node| node.table("build")).transpose()?;
     let empty = Table { entries: Vec::new() };
     let build = build.unwrap_or(&empty);
     // The order of flyctl: an image that exists wins.
-    if let Some((image, _)) = build.text("image")? {
+    if let Some((image, _)) = said(build, "image")? {
         let prebuilt = vec![Prebuilt { name, image: image.to_owned() }];
         return Ok(Deployment { images: Vec::new(), prebuilt });
     }
@@ -41,27 +41,31 @@ pub(super) fn read(root: &Node, surroundings: &Surroundings<'_>) -> Result<Deplo
             .with_help("write a Dockerfile and name it with `dockerfile`"));
         }
     }
-    let target = match build.text("build-target")? {
-        None => build.text("build_target")?,
+    let target = match said(build, "build-target")? {
+        None => said(build, "build_target")?,
         target => target,
     };
     let image = Image {
         tag: app.map_or(Ok(Tag::None), |(app, span)| tag(app, span))?,
         name,
-        dockerfile: build
-            .text("dockerfile")?
+        dockerfile: said(build, "dockerfile")?
             .map(|(path, span)| local(path, span).map(|()| surroundings.place(path)))
             .transpose()?,
         context: match surroundings.directory {
             directory if directory.as_os_str().is_empty() => Path::new(".").to_owned(),
             directory => directory.to_owned(),
         },
-        ignore_file: build.text("ignorefile")?.map(|(path, _)| surroundings.place(path)),
+        ignore_file: said(build, "ignorefile")?.map(|(path, _)| surroundings.place(path)),
         build_args: build.get("args").map(build_args).transpose()?.unwrap_or_default(),
         target: target.map(|(target, _)| target.to_owned()),
         platform: linux_amd64(),
     };
     Ok(Deployment { images: vec![image], prebuilt: Vec::new() })
+}
+
+/// Returns the text of a key; flyctl takes an empty one for none.
+fn said<'a>(table: &'a Table, key: &str) -> Result<Option<(&'a str, Span)>, Diagnostic> {
+    Ok(table.text(key)?.filter(|(text, _)| !text.is_empty()))
 }
 
 fn tag(app: &str, span: Span) -> Result<Tag, Diagnostic> {

@@ -8,9 +8,9 @@
 //! | `wrangler.jsonc`, `wrangler.json`, `wrangler.toml` | `name`, `containers[]` with `class_name`, `name`, `image` (a Dockerfile, or an image that exists), `image_build_context`, `image_vars`, `configuration.image`; the same below `env.NAME` |
 //! | `fly.toml` | `app`, `[build]` with `dockerfile`, `ignorefile`, `build-target`, `[build.args]`, `image` |
 //!
-//! A key means what the platform's own program takes it for; keys that have nothing to do with building are passed
-//! over, and what would be built in another way than from a Dockerfile is refused by name. All findings of a file
-//! are reported at once, each with its span.
+//! A key means what the platform's own program takes it for; keys that do not change what an image holds are passed
+//! over (also `compression` of a fly.toml: `--output` says that), and what would be built in another way than from a
+//! Dockerfile is refused by name. All findings of a file are reported at once, each with its span.
 //!
 //! Not here: finding the file, and what the command line says besides.
 

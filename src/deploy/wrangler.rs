@@ -15,7 +15,7 @@ struct Worker<'a> {
 
 /// One container of the file.
 enum Container {
-    Build(Image),
+    Build(Box<Image>),
     Prebuilt(Prebuilt),
 }
 
@@ -42,7 +42,7 @@ pub(super) fn read(root: &Node, surroundings: &Surroundings<'_>) -> Result<Deplo
                     findings.push(Diagnostic::error(node.span, message).with_help("give each a `name`"));
                 }
                 match container {
-                    Container::Build(image) => deployment.images.push(image),
+                    Container::Build(image) => deployment.images.push(*image),
                     Container::Prebuilt(prebuilt) => deployment.prebuilt.push(prebuilt),
                 }
             }
@@ -155,7 +155,7 @@ fn container(
         Diagnostic::error(name_span, format!("no image can be called `{name}`: {}", error.reason))
             .with_help("give the container another `name`")
     })?;
-    Ok(Container::Build(Image {
+    Ok(Container::Build(Box::new(Image {
         tag: Tag::Local(tag),
         name,
         dockerfile: Some(dockerfile),
@@ -164,7 +164,7 @@ fn container(
         build_args: table.get("image_vars").map(build_args).transpose()?.unwrap_or_default(),
         target: None,
         platform: linux_amd64(),
-    }))
+    })))
 }
 
 /// Returns the container's name: its own, or one made of worker, class and environment. Images are called so.

@@ -117,6 +117,7 @@ fn what_is_unclear_is_refused_with_a_way_out() {
         (&["--deploy", "app", "-o", "type=oci,dest=x"], 125, "--output with dest is about one image"),
         (&["--deploy", "app", "--deploy-container", "jop"], 125, "did you mean `job`?"),
         (&["--deploy", "app", "--deploy-env", "stagin"], 1, "did you mean `staging`?"),
+        (&["--deploy", "app", "--push"], 125, "what is pushed needs a name"),
         (&["--deploy-container", "job", "app"], 125, "--deploy"),
         (&["--deploy", "--deploy-config", "x", "app"], 125, "cannot be used with"),
         (&[], 125, "no build context"),
@@ -149,7 +150,7 @@ fn a_fly_toml_says_what_is_built() {
     run(&kiln, "", &["build", "--deploy", "app"]).success();
     assert_eq!(names(&kiln), ["registry.example/shop:1", "registry.fly.io/shop:latest"]);
     assert_eq!(variables(&kiln, "registry.fly.io/shop"), ["V=1"]);
-    run(&kiln, "", &["build", "--deploy", "app", "-o", "files"]).success();
+    run(&kiln, "", &["build", "--deploy-config", "app/fly.toml", "-o", "files"]).success();
     assert!(kiln.at("files/page").exists() && !kiln.at("files/secret").exists(), "fly.ignore counts");
 }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::kill::{mark, mounts_below, sleeping, soon};
 use crate::support::cloudflare::{self, ACCOUNT, Account, Cloudflare, VERSION};
-use crate::support::kiln::{Ended, Kiln, ended};
+use crate::support::kiln::{EPOCH, Ended, Kiln, ended};
 use crate::support::pki::{Authority, tls_before};
 use crate::support::registry::{Options, PASSWORD, TestRegistry, USER};
 use crate::support::wrangler::Wrangler;
@@ -195,6 +195,25 @@ fn containers_build_pushes_once() {
     assert!(!changed.text().contains(SKIPPED), "{changed:?}");
     assert_eq!((project.count("push"), project.blobs()), (1, blobs + 3), "a layer, a config, a manifest");
     project.assert_sound("shop:v3");
+}
+
+/// A machine that starts empty has no note of earlier pushes: wrangler pushes, and no bytes travel.
+#[test]
+fn an_unchanged_image_of_another_store_sends_nothing() {
+    let project = project!(ACCOUNT_OF_USER);
+    let build = |store: &str| {
+        let mut command = project.command("containers build -p -t shop:v1 web");
+        command.env("KILN_STORE", project.kiln.at(store)).env("SOURCE_DATE_EPOCH", EPOCH);
+        ended(&mut command).success()
+    };
+    build("store");
+    let blobs = project.blobs();
+    let again = build("empty");
+    assert!(
+        again.text().contains("digest: sha256:") || again.stderr.contains("digest: sha256:"),
+        "{again:?}"
+    );
+    assert_eq!(project.blobs(), blobs, "{again:?}");
 }
 
 #[test]
