@@ -1,10 +1,14 @@
 //! Paths inside a tree: relative, clean, made of bytes, never leaving the root.
 
+mod links;
+
 use std::cmp::Ordering;
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+
+pub use self::links::LinkLoop;
 
 /// A clean path below a root: components joined by single slashes, no `.`, no `..`, no slash at either
 /// end. The empty path is the root itself.

@@ -62,7 +62,10 @@ impl Finder<'_> {
             NamedContext::Image(reference) => return self.by_reference(reference, platform),
             NamedContext::OciLayout { path, tag } => (path, self.by_layout(path, tag.as_deref())),
             NamedContext::Archive(path) => (path, self.by_archive(path)),
-            NamedContext::Directory(_) | NamedContext::Remote(_) | NamedContext::Scratch => {
+            NamedContext::Directory(_)
+            | NamedContext::Remote(_)
+            | NamedContext::Scratch
+            | NamedContext::Stage(_) => {
                 unreachable!("lowering asks for images only")
             }
         };

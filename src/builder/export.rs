@@ -127,9 +127,9 @@ fn write_image(
     workshop.task(name.to_owned(), |_| match (export.kind, &export.destination) {
         (ExportKind::Store, _) => {
             solve::fetch_layers(root, workshop)?;
+            store.add_image(&image.root)?;
             // What is known by its digest alone has no name here either.
             let names = if export.by_digest { &[] } else { names };
-            store.add_image(&image.root)?;
             names.iter().try_for_each(|name| store.tag(name, &image.root))?;
             Ok(())
         }

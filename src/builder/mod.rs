@@ -19,7 +19,7 @@ mod remotes;
 mod request;
 mod squash;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 
@@ -44,7 +44,7 @@ use crate::pattern::Ignore;
 use crate::reference::Reference;
 use crate::registry::Registry;
 use crate::remote::Remotes;
-use crate::sandbox::Cancel;
+use crate::sandbox::{self, Cancel, Execution};
 use crate::solve::{self, Contexts, FetchError, Workshop};
 use crate::store::Store;
 
@@ -61,12 +61,24 @@ pub struct Plan {
 /// # Errors
 /// With all findings if one of them is an error, or if the store or a registry fails.
 pub fn plan(request: &Request, lookup: Lookup<'_>) -> Result<Plan, Error> {
-    let found = examine(request, lookup, request.lower_options())?;
+    let mut options = request.lower_options();
+    options.foreign = foreign(&options.build_platform);
+    let found = examine(request, lookup, options)?;
     match found.graph {
         Some(_) if !found.failing_checks().is_empty() => Err(Error::Checks(found.findings)),
         Some(graph) => Ok(Plan { graph, warnings: found.findings }),
         None => Err(Error::Findings(found.findings)),
     }
+}
+
+/// Finds out which commands of other architectures can be executed.
+fn foreign(own: &Platform) -> BTreeMap<String, lower::Foreign> {
+    let lowered = |execution| match execution {
+        Execution::Anywhere => lower::Foreign::Executed,
+        Execution::Interpreter(path) => lower::Foreign::NeedsInterpreter(path),
+    };
+    let found = sandbox::foreign_architectures(&own.architecture).into_iter();
+    found.map(|(architecture, execution)| (architecture, lowered(execution))).collect()
 }
 
 /// Looks at the Dockerfile without building: at all of its stages, or at those that the target needs.
@@ -118,6 +130,7 @@ impl Request {
         let kind = |context: &NamedContext| match context {
             NamedContext::Directory(_) | NamedContext::Remote(_) => lower::NamedContext::Directory,
             NamedContext::Scratch => lower::NamedContext::Scratch,
+            NamedContext::Stage(stage) => lower::NamedContext::Stage(stage.clone()),
             NamedContext::Image(_) | NamedContext::OciLayout { .. } | NamedContext::Archive(_) => {
                 lower::NamedContext::Image
             }
@@ -214,12 +227,14 @@ pub fn build(
         registry.fetch(reference, blobs, progress).map_err(FetchError::from)
     };
     let remotes = Brought(remotes);
+    let agents = request.ssh_agents.iter();
+    let agents = agents.map(|(id, agent)| (id.clone(), agent.socket().to_owned())).collect();
     let workshop = Workshop {
         store,
         contexts: &contexts,
         fetch: &fetch,
         secrets: &request.secrets,
-        agents: &request.ssh_agents,
+        agents: &agents,
         remotes: &remotes,
         isolation: &request.isolation,
         jobs: request.jobs,

@@ -13,6 +13,7 @@ use crate::layer::Compression;
 use crate::oci::Platform;
 use crate::reference::Reference;
 use crate::registry::Limits;
+use crate::remote::Agent;
 use crate::sandbox::Isolation;
 use crate::secret::Secrets;
 use crate::time::Timestamp;
@@ -59,8 +60,8 @@ pub struct Request {
     pub allow_insecure: bool,
     /// What steps may see and nothing may keep.
     pub secrets: Secrets,
-    /// The sockets of ssh agents that steps may use, by id.
-    pub ssh_agents: BTreeMap<String, PathBuf>,
+    /// The ssh agents that steps may use, by id.
+    pub ssh_agents: BTreeMap<String, Agent>,
     /// How many steps run at the same time, and how many threads pack.
     pub jobs: usize,
     /// The time at which the build began: what new history entries say.
@@ -110,6 +111,8 @@ pub enum NamedContext {
     },
     /// An image in an OCI or docker archive.
     Archive(PathBuf),
+    /// A stage of the same Dockerfile.
+    Stage(String),
 }
 
 /// A value of `--build-context` that cannot be used.
@@ -124,7 +127,7 @@ pub enum NamedContextError {
     /// Another scheme.
     #[error(
         "`{0}` is not supported: use a directory, docker-image://, oci-layout://, a git repository, https://, \
-         oci-archive:// or docker-archive://"
+         target:STAGE, oci-archive:// or docker-archive://"
     )]
     Scheme(String),
 }
@@ -137,11 +140,10 @@ impl FromStr for NamedContext {
             return Ok(Self::Remote(remote?));
         }
         let Some((scheme, rest)) = text.split_once("://") else {
-            // The one-colon forms of buildx: `docker-image:` has none, but `target:stage` exists.
-            return match text.split_once(':') {
-                Some(("target", _)) => Err(NamedContextError::Scheme(text.to_owned())),
-                _ => Ok(Self::Directory(PathBuf::from(text))),
-            };
+            return Ok(match text.strip_prefix("target:") {
+                Some(stage) => Self::Stage(stage.to_owned()),
+                None => Self::Directory(PathBuf::from(text)),
+            });
         };
         match scheme {
             "docker-image" if rest == "scratch" => Ok(Self::Scratch),
@@ -248,10 +250,11 @@ mod tests {
             ("oci-layout:///x/y:v", NamedContext::OciLayout { path: path("/x/y"), tag: Some("v".into()) }),
             ("oci-layout://x", NamedContext::OciLayout { path: path("x"), tag: None }),
             ("oci-archive://a.tar", NamedContext::Archive(path("a.tar"))),
+            ("target:build", NamedContext::Stage("build".into())),
         ] {
             assert_eq!(text.parse(), Ok(expected), "{text}");
         }
-        for wrong in ["ftp://example.com/x.git", "https://h/x.git?y=z", "docker-image://X", "target:build"] {
+        for wrong in ["ftp://example.com/x.git", "https://h/x.git?y=z", "docker-image://X"] {
             assert!(wrong.parse::<NamedContext>().is_err(), "{wrong}");
         }
     }

@@ -27,7 +27,8 @@ use super::interrupt;
 use super::output::OutputArg;
 use super::progress::{self, Style};
 use super::report::Failure;
-use super::step_options::StepArgs;
+use super::ssh;
+use super::step_options::{StepArgs, StepOptions};
 
 /// The arguments of `kiln build`.
 #[derive(Debug, Clone, clap::Args)]
@@ -91,7 +92,7 @@ pub(crate) struct SourceArgs {
     #[arg(long, value_name = "NAME[=VALUE]")]
     build_arg: Vec<String>,
     /// Names another context: a directory, docker-image://NAME, oci-layout://DIR[:TAG], a git repository, an
-    /// https:// address, oci-archive://FILE or docker-archive://FILE.
+    /// https:// address, oci-archive://FILE, docker-archive://FILE, or target:STAGE of the same Dockerfile.
     #[arg(long, value_name = "NAME=VALUE")]
     build_context: Vec<String>,
     /// Adds a label to the image.
@@ -119,8 +120,18 @@ impl SourceArgs {
         if self.context.is_none() {
             return Err(Failure::usage("no build context: give a directory, for example `.`"));
         }
-        let steps = self.steps.options()?;
-        let found = self.named().find(environment)?;
+        let mut steps = self.steps.options()?;
+        let named_contexts = self.named_contexts()?;
+        if self.named(&steps).address()?.as_ref().is_some_and(context::is_ssh) {
+            steps.add_agent_of_environment()?;
+        }
+        let over_ssh = |context: &NamedContext| matches!(context, NamedContext::Remote(remote) if context::is_ssh(remote));
+        if named_contexts.values().any(over_ssh) {
+            // Whether one is needed shows when the context is.
+            let _ = steps.add_agent_of_environment();
+        }
+        let named = self.named(&steps);
+        let found = named.find(environment)?;
         let ignore = match &self.ignore_file {
             Some(path) => {
                 let text = fs_err::read(path).map_err(Failure::from_error)?;
@@ -134,7 +145,7 @@ impl SourceArgs {
             context: found.context,
             foreign_context: found.foreign,
             ignore,
-            named_contexts: self.named_contexts()?,
+            named_contexts,
             target: self.target.clone(),
             build_args: self.build_args_and_proxies(environment)?,
             labels: self.label.iter().map(|label| split_pair(label)).collect(),
@@ -143,12 +154,12 @@ impl SourceArgs {
             no_cache_filter: self.no_cache_filter.clone(),
             isolation: environment.isolation.clone(),
             network: steps.network,
-            extra_hosts: steps.extra_hosts,
+            extra_hosts: steps.extra_hosts.clone(),
             shm_size_bytes: steps.shm_size_bytes,
-            ulimits: steps.ulimits,
+            ulimits: steps.ulimits.clone(),
             allow_insecure: steps.allow_insecure,
-            secrets: steps.secrets,
-            ssh_agents: steps.ssh_agents,
+            secrets: steps.secrets.clone(),
+            ssh_agents: steps.ssh_agents.clone(),
             jobs: std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
             now: environment.now,
             epoch: None,
@@ -159,42 +170,37 @@ impl SourceArgs {
             exports: Vec::new(),
             limits: Limits::default(),
         };
-        self.set_epoch(&mut request, environment)?;
+        self.set_epoch(&mut request, &steps, environment)?;
         Ok(request)
     }
 
-    fn named(&self) -> context::Named<'_> {
+    fn named<'a>(&'a self, steps: &'a StepOptions) -> context::Named<'a> {
         let set = |name: &str| self.build_args().get(name).cloned().filter(|value| !value.is_empty());
         let options = AddressOptions {
             commit_times: source_date_epoch(&self.build_arg).is_some(),
             keep_git_dir: set("BUILDKIT_CONTEXT_KEEP_GIT_DIR")
                 .is_some_and(|value| matches!(&*value, "1" | "t" | "T" | "true" | "TRUE" | "True")),
         };
-        context::Named { context: self.context(), file: self.file.as_deref(), options }
+        context::Named { context: self.context(), file: self.file.as_deref(), options, steps }
     }
 
     fn context(&self) -> &Path {
         self.context.as_deref().unwrap_or(Path::new("."))
     }
 
-    /// Tells whether the user named an address for which ssh needs the agent and the keys.
-    pub(crate) fn needs_ssh(&self, request: &Request) -> bool {
-        let main = self.named().address().ok().flatten();
-        let named = request.named_contexts.values().filter_map(|context| match context {
-            NamedContext::Remote(remote) => Some(remote),
-            _ => None,
-        });
-        main.iter().chain(named).any(context::is_ssh)
-    }
-
     /// Finds the time that `SOURCE_DATE_EPOCH` stands for; the argument then says it in seconds.
-    fn set_epoch(&self, request: &mut Request, environment: &Environment) -> Result<(), Failure> {
+    fn set_epoch(
+        &self,
+        request: &mut Request,
+        steps: &StepOptions,
+        environment: &Environment,
+    ) -> Result<(), Failure> {
         let Some(value) = source_date_epoch(&self.build_arg) else { return Ok(()) };
         request.epoch = match value.parse() {
             Ok(seconds) => Some(Timestamp(seconds)),
             Err(_) => {
                 let store = environment.store()?;
-                let remotes = environment.remotes(&store, self.needs_ssh(request));
+                let remotes = steps.remotes(environment, &store);
                 builder::resolve_epoch(&value, request, &remotes, &store).map_err(Failure::from_error)?
             }
         };
@@ -289,10 +295,10 @@ impl Args {
     }
 }
 
-/// Runs a build, or all that a deploy platform's file asks for, and prints the results.
+/// Runs a build, or all that a deploy platform's file asks for; or answers what is asked of the Dockerfile.
 pub(crate) fn run(args: &Args, environment: &Environment) -> Outcome {
     let Some(wanted) = args.deploy.read(args.source.context.as_deref())? else {
-        return build(args, environment);
+        return execute(args, environment).map(drop);
     };
     let to_one_place =
         args.output.iter().flat_map(|output| &output.exports).any(|export| export.destination.is_some());
@@ -303,18 +309,24 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Outcome {
         ("--iidfile", args.iidfile.is_some()),
         ("--metadata-file", args.metadata_file.is_some()),
     ])?;
-    wanted.images.iter().try_for_each(|image| build(&args.with(image, &wanted), environment))
+    wanted.images.iter().try_for_each(|image| execute(&args.with(image, &wanted), environment).map(drop))
 }
 
-/// Runs a build and prints its result.
-fn build(args: &Args, environment: &Environment) -> Outcome {
+/// What came of a build, and the names that it was given.
+pub(crate) struct Done {
+    pub(crate) built: Built,
+    pub(crate) tags: Vec<Reference>,
+}
+
+/// Runs a build and prints its result; `None` if only something was asked of the Dockerfile.
+pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<Option<Done>, Failure> {
     if let Some(builder) = args.builder.as_deref().filter(|name| !name.is_empty()) {
         buildx::check_name(builder, environment)?;
     }
     let mut request = args.source.request(environment)?;
     let call = if args.check { Call::CHECK } else { args.call };
     if !call.builds() {
-        return check::call(call, &request, environment);
+        return check::call(call, &request, environment).map(|()| None);
     }
     request.tags.clone_from(&args.tag);
     request.exports = exports(&args.output)?;
@@ -330,7 +342,8 @@ fn build(args: &Args, environment: &Environment) -> Outcome {
         request.jobs = jobs.get();
     }
     let store = environment.store()?;
-    let remotes = environment.remotes(&store, args.source.needs_ssh(&request));
+    let agent = request.ssh_agents.get(ssh::DEFAULT).cloned();
+    let remotes = environment.remotes(&store, &request.secrets, agent);
     let style = if args.quiet { Style::Quiet } else { args.progress };
     let listener = progress::listener(style, request.dockerfile.clone());
     let registry = environment.registry_with(&store, progress::notice(&listener))?;
@@ -342,7 +355,8 @@ fn build(args: &Args, environment: &Environment) -> Outcome {
         let unseen = if style == Style::Quiet { last_output(&error) } else { String::new() };
         explain(&request.dockerfile, error).after(&unseen)
     })?;
-    report_result(args, &request, &built)
+    report_result(args, &request, &built)?;
+    Ok(Some(Done { built, tags: request.tags }))
 }
 
 fn exports(outputs: &[OutputArg]) -> Result<Vec<Export>, Failure> {

@@ -18,12 +18,14 @@ use kiln::graph::Remote;
 
 use super::environment::Environment;
 use super::report::Failure;
+use super::step_options::StepOptions;
 
 /// What the user named.
 pub(crate) struct Named<'a> {
     pub(crate) context: &'a Path,
     pub(crate) file: Option<&'a Path>,
     pub(crate) options: AddressOptions,
+    pub(crate) steps: &'a StepOptions,
 }
 
 /// What was found.
@@ -57,7 +59,7 @@ impl Named<'_> {
         }
         if let Some(remote) = self.address()? {
             let store = environment.store()?;
-            let remotes = environment.remotes(&store, is_ssh(&remote));
+            let remotes = self.steps.remotes(environment, &store);
             let foreign = builder::open_context(&remote, &remotes, &store).map_err(Failure::from_error)?;
             return self.found_elsewhere(foreign);
         }
@@ -110,9 +112,9 @@ impl Named<'_> {
     }
 }
 
-/// Tells whether the user's agent and keys are needed for an address.
+/// Tells whether an address is reached over ssh.
 pub(crate) fn is_ssh(remote: &Remote) -> bool {
-    matches!(remote, Remote::Git(source) if source.remote.starts_with("ssh://") || !source.remote.contains("://"))
+    matches!(remote, Remote::Git(source) if source.is_ssh())
 }
 
 fn from_stdin() -> Result<Source, Failure> {

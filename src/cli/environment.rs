@@ -1,12 +1,14 @@
 //! What the process finds around itself: user, home, store, clock, configuration files.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use kiln::registry::{self, Certificates, Credentials, Hosts, Notice, Places, Registry};
-use kiln::remote::{self, Remotes};
+use kiln::remote::{self, Agent, Remotes};
 use kiln::sandbox::{self, Isolation, Rung};
+use kiln::secret::Secrets;
 use kiln::store::Store;
 use kiln::time::Timestamp;
 
@@ -23,6 +25,8 @@ pub(crate) struct Environment {
     pub(crate) now: Timestamp,
     /// The directory that docker's `config.json` is in, instead of `~/.docker`.
     docker_config: Option<PathBuf>,
+    /// What the command line says of registries, in the form of registries.conf: it wins over the files.
+    pub(crate) registries_text: String,
 }
 
 impl Environment {
@@ -31,9 +35,14 @@ impl Environment {
         Store::open(&self.store_root).map_err(Failure::from_error)
     }
 
+    /// Looks for what says something about registries.
+    pub(crate) fn registries(&self) -> Registries {
+        Registries::find(self.docker_config.clone())
+    }
+
     /// Sets up the client for registries, which says on standard error when it asks again.
     pub(crate) fn registry(&self, store: &Store) -> Result<Registry, Failure> {
-        self.registry_with(store, Arc::new(|text| eprintln!("kiln: {text}")))
+        self.registry_with(store, Arc::new(|text| eprintln!("note: {text}")))
     }
 
     /// Sets up the client for registries.
@@ -41,6 +50,8 @@ impl Environment {
         let surroundings = self.registries();
         let mut config = registry::Config::new(store.clone());
         config.hosts = surroundings.hosts()?;
+        let flags = Path::new("the command line");
+        config.hosts.add(flags, &self.registries_text).map_err(Failure::from_error)?;
         config.credentials = surroundings.credentials()?;
         config.certificates = surroundings.certificates;
         config.notice = notice;
@@ -64,7 +75,7 @@ pub(crate) struct Registries {
 pub(crate) const AUTH_CONFIG: &str = "DOCKER_AUTH_CONFIG";
 
 impl Registries {
-    /// Looks around. `docker_config` is the directory that was named for docker's configuration.
+    /// Looks around; the directory of docker's configuration is named by the user, or found below the home.
     pub(crate) fn find(docker_config: Option<PathBuf>) -> Self {
         Self {
             hosts: Hosts::files(variable("CONTAINERS_REGISTRIES_CONF"), home().as_deref()),
@@ -127,28 +138,37 @@ fn without_password(address: &str) -> String {
 }
 
 impl Environment {
-    /// Finds what is said about registries.
-    pub(crate) fn registries(&self) -> Registries {
-        Registries::find(self.docker_config.clone())
-    }
-
     /// Returns the directory of docker's configuration.
     pub(crate) fn docker_config(&self) -> Option<PathBuf> {
         self.docker_config.clone().or_else(|| home().map(|home| home.join(".docker")))
     }
 
-    /// Sets up the client for downloads and repositories. `ssh_identities` lets ssh use the user's agent and keys.
-    pub(crate) fn remotes(&self, store: &Store, ssh_identities: bool) -> Remotes {
-        let handed_down = |name: &str| std::env::var_os(name).map(|value| (name.into(), value));
-        let environment = HANDED_TO_GIT.iter().filter_map(|name| handed_down(name)).collect();
-        Remotes::new(remote::Config { store: store.clone(), environment, ssh_identities })
+    /// Sets up the client for downloads and repositories.
+    pub(crate) fn remotes(&self, store: &Store, secrets: &Secrets, ssh_agent: Option<Agent>) -> Remotes {
+        Remotes::new(remote::Config {
+            store: store.clone(),
+            environment: for_programs(),
+            ssh_agent,
+            known_hosts: home().map(|home| home.join(".ssh/known_hosts")),
+            secrets: secrets.clone(),
+        })
     }
 }
 
-/// What the git program gets of the environment: where programs are, proxies, and the keys of the user.
-const HANDED_TO_GIT: [&str; 10] = [
+/// Returns what programs such as git get of the environment.
+pub(crate) fn for_programs() -> Vec<(OsString, OsString)> {
+    let handed_down = |name: &&str| std::env::var_os(name).map(|value| (name.into(), value));
+    HANDED_TO_PROGRAMS.iter().filter_map(handed_down).collect()
+}
+
+/// Returns a directory for sockets, whose paths are short.
+pub(crate) fn runtime_directory() -> PathBuf {
+    variable("XDG_RUNTIME_DIR").filter(|path| path.is_dir()).unwrap_or_else(std::env::temp_dir)
+}
+
+/// Where programs are, and proxies.
+const HANDED_TO_PROGRAMS: [&str; 9] = [
     "PATH",
-    "SSH_AUTH_SOCK",
     "HTTP_PROXY",
     "HTTPS_PROXY",
     "NO_PROXY",
@@ -173,19 +193,24 @@ pub(crate) fn enter(global: &Global) -> Result<Environment, Failure> {
     fs_err::create_dir_all(&store_root).map_err(Failure::from_error)?;
     let store_root = fs_err::canonicalize(&store_root).map_err(Failure::from_error)?;
     let isolation = sandbox::probe(ground, &store_root).map_err(Failure::from_error)?;
-    Ok(Environment { store_root, isolation, now: now()?, docker_config: docker_config(global) })
+    Ok(Environment {
+        store_root,
+        isolation,
+        now: now()?,
+        docker_config: docker_config(global),
+        registries_text: String::new(),
+    })
 }
 
 /// Finds the surroundings of a command that neither opens a store nor runs a step: nothing is entered or probed.
 pub(crate) fn outside(global: &Global) -> Result<Environment, Failure> {
     let store_root = global.store.clone().unwrap_or_default();
     let (isolation, docker_config) = (Isolation::unprobed(), docker_config(global));
-    Ok(Environment { store_root, isolation, now: now()?, docker_config })
+    Ok(Environment { store_root, isolation, now: now()?, docker_config, registries_text: String::new() })
 }
 
 pub(crate) fn docker_config(global: &Global) -> Option<PathBuf> {
-    let named = global.config.clone().or_else(|| variable("DOCKER_CONFIG"));
-    named.filter(|path| !path.as_os_str().is_empty())
+    global.config.clone().or_else(|| variable("DOCKER_CONFIG"))
 }
 
 fn default_store() -> Result<PathBuf, Failure> {
@@ -205,7 +230,7 @@ fn now() -> Result<Timestamp, Failure> {
 }
 
 /// Returns a path from an environment variable that is set and not empty.
-fn variable(name: &str) -> Option<PathBuf> {
+pub(crate) fn variable(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 

@@ -32,12 +32,19 @@ fn text(environment: &Environment) -> Result<String, Failure> {
     let info = to_json(environment)?;
     let text = |key: &str| info[key].as_str().unwrap_or_default().to_owned();
     let options = environment.security_options();
-    let mut shown = format!(
+    let mut registry_lines = String::new();
+    for (name, lines) in registries(&environment.registries()) {
+        let mut lines = lines.into_iter();
+        let first = lines.next().unwrap_or_else(|| "none".to_owned());
+        registry_lines += &format!("  {:16}{first}\n", format!("{name}:"));
+        registry_lines.extend(lines.map(|line| format!("  {:16}{line}\n", "")));
+    }
+    Ok(format!(
         "Client:\n Version:    {version}\n Context:    default\n\nServer:\n Images: {images}\n \
          Server Version: {version}\n Storage Driver: kiln\n  driver-type: {DRIVER_TYPE}\n Store: {store}\n \
          Isolation: {isolation}\n Network: the host's (RUN --network=none: loopback only)\n \
          Security Options: {options}\n Kernel Version: {kernel}\n OSType: linux\n Platform: {platform}\n \
-         Architecture: {architecture}\n CPUs: {processors}\n",
+         Architecture: {architecture}\n CPUs: {processors}\n Registries:\n{registry_lines}",
         version = env!("CARGO_PKG_VERSION"),
         images = info["Images"],
         store = environment.store_root.display(),
@@ -47,15 +54,7 @@ fn text(environment: &Environment) -> Result<String, Failure> {
         platform = Platform::host(),
         architecture = text("Architecture"),
         processors = processors(),
-    );
-    shown += " Registries:\n";
-    for (name, lines) in registries(&environment.registries()) {
-        let mut lines = lines.into_iter();
-        let first = lines.next().unwrap_or_else(|| "none".to_owned());
-        shown += &format!("  {:16}{first}\n", format!("{name}:"));
-        shown.extend(lines.map(|line| format!("  {:16}{line}\n", "")));
-    }
-    Ok(shown)
+    ))
 }
 
 /// What wrangler and others look for to know whether zstd and OCI media types can be kept.

@@ -20,6 +20,7 @@ mod image;
 mod image_options;
 mod info;
 mod interrupt;
+mod kaniko;
 mod output;
 mod plan;
 mod progress;
@@ -110,6 +111,12 @@ enum Command {
     Save(image::SaveArgs),
     /// Reads images from an archive into the store.
     Load(image::LoadArgs),
+    #[command(flatten)]
+    Registry(registry::Command),
+    /// Pushes an image to a registry: what the registry lacks, and nothing else.
+    Push(Box<push::Args>),
+    /// Builds as kaniko's executor does: takes its flags.
+    Kaniko(Box<kaniko::Args>),
     /// Shows what the store takes, and gets it back.
     #[command(subcommand)]
     System(system::Command),
@@ -121,10 +128,6 @@ enum Command {
     /// Answers docker's contexts: there is one.
     #[command(subcommand)]
     Context(contexts::Command),
-    #[command(flatten)]
-    Registry(registry::Command),
-    /// Pushes an image to a registry: what the registry lacks, and nothing else.
-    Push(Box<push::Args>),
     /// Shows how kiln works on this machine.
     Info(info::InfoArgs),
     /// Shows the version, as docker's.
@@ -169,8 +172,9 @@ fn dispatch(command: &Command, global: &Global) -> Outcome {
         Command::History(args) => args.run(&enter()?),
         Command::Save(args) => args.run(&enter()?),
         Command::Load(args) => args.run(&enter()?),
-        Command::Registry(command) => registry::run(command, global),
         Command::Push(args) => push::run(args, &enter()?),
+        Command::Registry(command) => registry::run(command, global),
+        Command::Kaniko(args) => kaniko::run(args, enter()?),
         Command::System(command) => system::run(command, &enter()?),
         Command::Builder(command) => system::run_builder(command, &enter()?),
         Command::Buildx(args) => buildx::run(args, &enter()?),

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
 
 use kiln::dockerfile::parse_size;
 use kiln::graph::Network;
+use kiln::remote::{Agent, Remotes};
 use kiln::secret::Secrets;
+use kiln::store::Store;
 use kiln::ulimit::Ulimit;
 
+use super::environment::Environment;
 use super::report::Failure;
 use super::secret::SecretArg;
-use super::ssh::SshArg;
+use super::ssh::{self, SshArg};
 
 /// What is said about RUN steps.
 #[derive(Debug, Clone, clap::Args)]
@@ -19,8 +21,9 @@ pub(crate) struct StepArgs {
     /// Gives a secret to RUN --mount=type=secret: id=ID[,src=FILE|,env=VARIABLE][,type=file|env]; it is never kept.
     #[arg(long, value_name = "id=ID[,src=FILE]")]
     secret: Vec<SecretArg>,
-    /// Gives an ssh agent to RUN --mount=type=ssh: `default` is the one of SSH_AUTH_SOCK.
-    #[arg(long, value_name = "default|ID[=SOCKET]")]
+    /// Gives an ssh agent to RUN --mount=type=ssh, and, named `default`, to git repositories over ssh: a socket, keys
+    /// in files, or else the agent of SSH_AUTH_SOCK.
+    #[arg(long, value_name = "default|ID[=SOCKET|=KEY,...]")]
     ssh: Vec<SshArg>,
     /// Allows what RUN may ask for: security.insecure, or network.host, which needs no allowance here.
     #[arg(long, value_name = "RIGHT", value_delimiter = ',')]
@@ -58,7 +61,7 @@ enum NetworkArg {
 /// What is meant by the arguments.
 pub(crate) struct StepOptions {
     pub(crate) secrets: Secrets,
-    pub(crate) ssh_agents: BTreeMap<String, PathBuf>,
+    pub(crate) ssh_agents: BTreeMap<String, Agent>,
     pub(crate) allow_insecure: bool,
     pub(crate) network: Option<Network>,
     pub(crate) extra_hosts: Vec<(String, IpAddr)>,
@@ -75,7 +78,7 @@ impl StepArgs {
         }
         let mut ssh_agents = BTreeMap::new();
         for ssh in &self.ssh {
-            if ssh_agents.insert(ssh.id.clone(), ssh.socket()?).is_some() {
+            if ssh_agents.insert(ssh.id.clone(), ssh.agent()?).is_some() {
                 return Err(Failure::usage(format!("--ssh: the agent `{}` is given twice", ssh.id)));
             }
         }
@@ -92,6 +95,22 @@ impl StepArgs {
             shm_size_bytes: self.shm_size,
             ulimits: last_of_each(&self.ulimit),
         })
+    }
+}
+
+impl StepOptions {
+    /// Adds the agent of the environment: for an address over ssh that the user named it is as good as given, as with
+    /// docker.
+    pub(crate) fn add_agent_of_environment(&mut self) -> Result<(), Failure> {
+        if !self.ssh_agents.contains_key(ssh::DEFAULT) {
+            self.ssh_agents.insert(ssh::DEFAULT.to_owned(), SshArg::of_environment().agent()?);
+        }
+        Ok(())
+    }
+
+    /// Sets up the client for downloads and repositories.
+    pub(crate) fn remotes(&self, environment: &Environment, store: &Store) -> Remotes {
+        environment.remotes(store, &self.secrets, self.ssh_agents.get(ssh::DEFAULT).cloned())
     }
 }
 

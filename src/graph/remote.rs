@@ -55,6 +55,11 @@ impl Remote {
 }
 
 impl GitSource {
+    /// Tells whether it is reached over ssh.
+    pub fn is_ssh(&self) -> bool {
+        self.remote.starts_with("ssh://") || !self.remote.contains("://")
+    }
+
     /// Returns what an address says, with nothing left open.
     pub fn of(address: address::GitAddress) -> Self {
         let address::GitAddress { remote, reference, subdirectory, checksum, .. } = address;

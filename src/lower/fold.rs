@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, Span};
 use crate::dockerfile::instruction::{Dockerfile, Instruction, Kind, Word};
-use crate::graph::{Graph, HistoryEntry, Input, Op, Output, Step, StepId};
+use crate::graph::{Copy, Graph, HistoryEntry, Input, Op, Output, Source, Step, StepId};
 use crate::image::Image;
 use crate::oci::{ImageConfig, Platform, RootFs};
 
@@ -51,6 +51,7 @@ pub(super) fn fold(
         escape: file.directives.escape_char(),
         proxy: ProxyVariables::new(&options.build_args),
         images: HashMap::new(),
+        directories: HashMap::new(),
         results: vec![None; stages.entries.len()],
     };
     for index in (0..stages.entries.len()).filter(|index| reachable[*index]) {
@@ -79,6 +80,8 @@ pub(super) struct Build<'b> {
     pub proxy: ProxyVariables,
     /// The steps of images: one image is one step, however often it is named.
     images: HashMap<BaseKey, Option<StepId>>,
+    /// The steps of contexts that stages stand on.
+    directories: HashMap<String, StepId>,
     results: Vec<Option<State>>,
 }
 
@@ -191,7 +194,8 @@ impl<'b> Build<'b> {
                 state.config.config.on_build.clear();
                 state
             }
-            Foundation::Scratch | Foundation::Directory(_) => State::empty(self.options.platform()),
+            Foundation::Scratch => State::empty(self.options.platform()),
+            Foundation::Directory(name) => self.directory(name, entry),
             Foundation::Image(key) => {
                 let image = self.bases.get(key).and_then(Result::ok);
                 let image = image.expect("an image that a reachable stage stands on was asked for before");
@@ -225,6 +229,33 @@ impl<'b> Build<'b> {
         let step = Some(self.graph.add(step));
         self.images.insert(key.clone(), step);
         step
+    }
+
+    /// The files of a context as a root file system: one layer, and a config as that of `FROM scratch`.
+    fn directory(&mut self, name: &str, entry: &Entry<'_>) -> State {
+        let platform = self.options.platform();
+        let mut state = State::empty(platform);
+        let shown = format!("[context {name}] FROM {name}");
+        let root = *self.directories.entry(name.to_owned()).or_insert_with(|| {
+            let path = "/".to_owned();
+            let op = Op::Copy(Copy {
+                parent: None,
+                sources: vec![Source::Path { input: Input::Context(Some(name.to_owned())), path }],
+                destination: "/".to_owned(),
+                owner: None,
+                chmod: None,
+                excludes: Vec::new(),
+                parents: false,
+                link: false,
+                extract: false,
+            });
+            let (name, span, platform) = (shown.clone(), Some(entry.span), platform.clone());
+            self.graph.add(Step { op, name, span, platform, ignore_cache: false })
+        });
+        state.root = Some(root);
+        // The text with which BuildKit describes such a layer.
+        state.record(format!("[context {name}] load from client"), Some(root));
+        state
     }
 
     fn check_platform(&mut self, key: &BaseKey, image: &Image, entry: &Entry<'_>) {

@@ -19,8 +19,8 @@
 //! checks     what values show                          -> BuildKit's warnings
 //! ```
 //!
-//! What no operation of the graph can say yet is refused by name, with its line: secret and ssh mounts,
-//! `--security=insecure`, devices, commands of another platform.
+//! What cannot be done is refused by name, with its line: devices, rights that were not granted, commands of an
+//! architecture that this machine does not execute.
 //!
 //! It opens no file and asks no registry; what a base image is, the caller finds out.
 
@@ -48,7 +48,7 @@ mod words;
 mod tests;
 
 pub use bases::{BaseKey, BaseName, BaseRequest, Bases};
-pub use options::{NamedContext, Options};
+pub use options::{Foreign, NamedContext, Options};
 
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::dockerfile::CheckFilter;

@@ -16,8 +16,10 @@ pub struct Options {
     pub build_args: BTreeMap<String, String>,
     /// `--platform`: `None` when the user did not ask for one.
     pub target_platform: Option<Platform>,
-    /// What RUN steps can execute.
+    /// What RUN steps execute without further ado.
     pub build_platform: Platform,
+    /// Architectures besides that one for which RUN steps have an emulator, or a kernel that knows them.
+    pub foreign: BTreeMap<String, Foreign>,
     /// `--build-context`, by name; a name may end in `::os/architecture`.
     pub named_contexts: BTreeMap<String, NamedContext>,
     /// `--no-cache`
@@ -50,6 +52,7 @@ impl Options {
             build_args: BTreeMap::new(),
             target_platform: None,
             build_platform,
+            foreign: BTreeMap::new(),
             named_contexts: BTreeMap::new(),
             no_cache: false,
             no_cache_filter: Vec::new(),
@@ -71,7 +74,7 @@ impl Options {
 
     /// Returns the key of the named context that stands for `name` on `platform`: the entry for that
     /// platform if there is one, and `:latest` is as good as no tag.
-    pub(super) fn named_context(&self, name: &str, platform: &Platform) -> Option<(&str, NamedContext)> {
+    pub(super) fn named_context(&self, name: &str, platform: &Platform) -> Option<(&str, &NamedContext)> {
         if self.named_contexts.is_empty()
             || ["scratch", "context"].iter().any(|own| name.eq_ignore_ascii_case(own))
         {
@@ -81,8 +84,7 @@ impl Options {
             .parse::<crate::reference::Reference>()
             .map_or_else(|_| name.to_owned(), |name| name.familiar());
         let familiar = familiar.strip_suffix(":latest").unwrap_or(&familiar);
-        let find =
-            |key: &str| self.named_contexts.get_key_value(key).map(|(key, kind)| (key.as_str(), *kind));
+        let find = |key: &str| self.named_contexts.get_key_value(key).map(|(key, kind)| (key.as_str(), kind));
         find(&format!("{familiar}::{platform}")).or_else(|| find(familiar))
     }
 
@@ -95,8 +97,17 @@ impl Options {
     }
 }
 
+/// How commands of another architecture are executed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Foreign {
+    /// As any other.
+    Executed,
+    /// Only if the root file system holds this program: too late to find out.
+    NeedsInterpreter(String),
+}
+
 /// The kinds of named context.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NamedContext {
     /// Files: a directory, a git repository, an archive.
     Directory,
@@ -104,4 +115,6 @@ pub enum NamedContext {
     Image,
     /// Nothing: `docker-image://scratch`.
     Scratch,
+    /// A stage of the same Dockerfile, by name in any case: `target:NAME`.
+    Stage(String),
 }

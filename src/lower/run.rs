@@ -11,6 +11,7 @@ use crate::graph::{self, Mount, MountKind, Op, SecretEnv};
 use crate::path::RelPath;
 use crate::secret::MASK;
 
+use super::Foreign;
 use super::fold::Fold;
 use super::label;
 use super::mount::Mounts;
@@ -137,15 +138,27 @@ impl Fold<'_, '_> {
             &config.architecture
         };
         let os = if config.os.is_empty() { &self.state.platform.os } else { &config.os };
-        // A 64-bit x86 kernel executes 32-bit programs as well.
-        let executable =
-            architecture == &build.architecture || (architecture == "386" && build.architecture == "amd64");
-        if os == &build.os && executable {
+        if os == &build.os && architecture == &build.architecture {
             return Ok(());
         }
-        Err(Diagnostic::error(self.now.span, format!("cannot execute {os}/{architecture} on {build}")).with_help(
-            "commands of another platform are not emulated; put the RUN into a stage with `FROM --platform=$BUILDPLATFORM` and copy its result",
-        ))
+        let message = format!("cannot execute {os}/{architecture} on {build}");
+        let foreign = self.build.options.foreign.get(architecture).filter(|_| os == &build.os);
+        let (message, help) = match foreign {
+            Some(Foreign::Executed) => return Ok(()),
+            Some(Foreign::NeedsInterpreter(path)) => (
+                format!("{message}: its emulator {path} would have to be in the root file system"),
+                "register the emulator with the flag F (`fix binary`), as Debian's qemu-user-static does"
+                    .to_owned(),
+            ),
+            None => (
+                message,
+                format!(
+                    "put the RUN into a stage with `FROM --platform=$BUILDPLATFORM` and copy its result, or register an \
+                     emulator of {architecture} with the kernel (Debian's qemu-user-static)"
+                ),
+            ),
+        };
+        Err(Diagnostic::error(self.now.span, message).with_help(help))
     }
 
     fn command(&self, run: &Run) -> Command {

@@ -159,7 +159,7 @@ pub enum Error {
         reference: String,
         /// What it is for.
         #[source]
-        source: NoPlatform,
+        source: Box<NoPlatform>,
     },
     /// The registry does not delete.
     #[error("{host} does not delete {what}: {advice}")]

@@ -94,8 +94,10 @@ impl Registry {
             match self.read(endpoint, &digest)? {
                 Document::Manifest(manifest) => return Ok((digest, *manifest)),
                 Document::Index(index) => {
-                    let selected = select_platform(&index, platform)
-                        .map_err(|source| Error::NoPlatform { reference: reference.to_string(), source })?;
+                    let selected = select_platform(&index, platform).map_err(|source| Error::NoPlatform {
+                        reference: reference.to_string(),
+                        source: Box::new(source),
+                    })?;
                     digest = checked(digest, selected).map_err(|source| unusable(endpoint, source))?.digest;
                 }
             }

@@ -3,12 +3,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
 use tokio::runtime::Runtime;
 
-use super::Error;
+use super::{Error, credentials};
 use crate::address;
+use crate::secret::Secrets;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -21,8 +22,11 @@ const REDIRECT_LIMIT: usize = 10;
 const USER_AGENT: &str = concat!("kiln/", env!("CARGO_PKG_VERSION"));
 
 /// Made when the first request is: most builds send none.
-#[derive(Debug, Default)]
-pub(super) struct Client(Mutex<Option<Arc<Connections>>>);
+#[derive(Debug)]
+pub(super) struct Client {
+    connections: Mutex<Option<Arc<Connections>>>,
+    secrets: Secrets,
+}
 
 #[derive(Debug)]
 struct Connections {
@@ -39,7 +43,12 @@ pub(super) struct Response {
 }
 
 impl Client {
-    /// Sends a GET request; redirects are followed, and no credentials of `url` go to another host.
+    /// Makes a client that knows credentials.
+    pub(super) const fn new(secrets: Secrets) -> Self {
+        Self { connections: Mutex::new(None), secrets }
+    }
+
+    /// Sends a GET request; redirects are followed, and no credentials for `url` go to another host.
     pub(super) fn get(&self, url: &str, headers: &[(HeaderName, String)]) -> Result<Response, Error> {
         let connections = self.connections()?;
         let invalid = |reason: String| Error::Protocol { url: address::redacted(url), reason };
@@ -49,6 +58,12 @@ impl Client {
         for (name, value) in headers {
             let value = HeaderValue::from_str(value).map_err(|error| invalid(error.to_string()))?;
             map.insert(name, value);
+        }
+        if let Some(value) = credentials::of_download(&self.secrets, url) {
+            let mut value = HeaderValue::from_bytes(&value)
+                .map_err(|_| invalid("the secret for this host is no value of a header".to_owned()))?;
+            value.set_sensitive(true);
+            map.insert(header::AUTHORIZATION, value);
         }
         // No proxy can reach this machine's loopback.
         let is_loopback = host == "localhost" || host.starts_with("127.") || host == "[::1]";
@@ -64,7 +79,7 @@ impl Client {
     }
 
     fn connections(&self) -> Result<Arc<Connections>, Error> {
-        let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut made = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(connections) = &*made {
             return Ok(connections.clone());
         }

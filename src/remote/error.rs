@@ -50,6 +50,16 @@ pub enum Error {
     /// There is no git program.
     #[error("the program `git` is not installed; it is needed for {0}")]
     NoGit(String),
+    /// There are no keys for ssh.
+    #[error(
+        "no ssh agent was given; add `--ssh default` for the agent of SSH_AUTH_SOCK, or `--ssh default=KEYFILE`"
+    )]
+    NoAgent,
+    /// A redirect that git does not follow, for it would take a secret along.
+    #[error(
+        "the repository has moved, and with a secret for its host no redirect is followed: name its new address"
+    )]
+    Moved,
     /// Git failed.
     #[error("git {command} failed for {remote}: {output}")]
     Git {

@@ -1,6 +1,6 @@
 //! Git repositories: which commit an address names, and its files.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::program::Repository;
 use super::{Config, Error};
@@ -56,6 +56,8 @@ fn is_object(reference: &str) -> bool {
 /// Asks repositories through the git program.
 pub(super) struct Git<'a> {
     pub(super) config: &'a Config,
+    /// The list of hosts that were met for the first time.
+    pub(super) met: PathBuf,
 }
 
 impl Git<'_> {
@@ -78,6 +80,7 @@ impl Git<'_> {
         if source.by_commit {
             return by_commit(source);
         }
+        self.need_agent(source)?;
         let scratch = self.config.store.scratch()?;
         let server = self.repository(source, None, scratch.path());
         let reference = match source.reference.as_str() {
@@ -98,6 +101,7 @@ impl Git<'_> {
 
     /// Checks the files of a commit out.
     pub(super) fn files(&self, source: &GitSource, commit: &Commit) -> Result<Files, Error> {
+        self.need_agent(source)?;
         let scratch = self.config.store.scratch()?;
         let work = scratch.path().join("files");
         fs_err::create_dir(&work)?;
@@ -126,11 +130,19 @@ impl Git<'_> {
 
     /// Returns the time of a commit.
     pub(super) fn commit_time(&self, source: &GitSource, commit: &Commit) -> Result<Timestamp, Error> {
+        self.need_agent(source)?;
         let scratch = self.config.store.scratch()?;
         let git_dir = scratch.path().join("repository");
         let repository = self.repository(source, Some(&git_dir), scratch.path());
         repository.fetch(source, commit)?;
         repository.commit_time(&commit.object)
+    }
+
+    fn need_agent(&self, source: &GitSource) -> Result<(), Error> {
+        match source.is_ssh() && self.config.ssh_agent.is_none() {
+            true => Err(Error::NoAgent),
+            false => Ok(()),
+        }
     }
 
     fn repository<'a>(
@@ -139,7 +151,7 @@ impl Git<'_> {
         git_dir: Option<&'a Path>,
         work_tree: &'a Path,
     ) -> Repository<'a> {
-        Repository { config: self.config, remote: &source.remote, git_dir, work_tree }
+        Repository { config: self.config, met: &self.met, remote: &source.remote, git_dir, work_tree }
     }
 }
 

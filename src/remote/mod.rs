@@ -9,18 +9,24 @@
 //!   Last-Modified), so that the next build asks whether that still holds and gets no body if it does.
 //! - A repository is brought by the git program, which knows all transports; it reads no configuration of this
 //!   machine, runs no hook, asks nobody for a password.
-//! - Credentials in an address go to the host of that address and to no other.
+//! - Credentials in an address, and secrets that are credentials, go to the host of that address and to no other.
+//! - Over ssh there are the keys of one agent, or none. A host that the user does not know is believed once for each
+//!   client; nothing is added to the user's list.
 
+mod agent;
 mod client;
+mod credentials;
 mod download;
 mod error;
 mod git;
 mod program;
 
+pub use self::agent::{Agent, AgentError, KeyFile, MAX_KEY_SIZE};
 pub use self::error::Error;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use self::client::Client;
@@ -29,11 +35,18 @@ use self::git::Commit;
 use crate::context::Files;
 use crate::digest::Digest;
 use crate::graph::Remote;
-use crate::store::Store;
+use crate::secret::Secrets;
+use crate::store::{Scratch, Store};
 use crate::time::Timestamp;
 
 /// Hears how many bytes came, and how many there are if that is known.
 pub type Progress<'a> = dyn Fn(u64, Option<u64>) + Sync + 'a;
+
+/// Variables for programs: where others are, and proxies.
+pub type Environment = [(OsString, OsString)];
+
+/// What a shell returns for a program that is not there.
+const NOT_FOUND: i32 = 127;
 
 /// What a client works with.
 #[derive(Debug)]
@@ -42,8 +55,12 @@ pub struct Config {
     pub store: Store,
     /// The environment of the git program: where programs are, and proxies.
     pub environment: Vec<(OsString, OsString)>,
-    /// Whether ssh may use the user's agent and keys.
-    pub ssh_identities: bool,
+    /// The agent that answers for the keys of ssh; without one there is no ssh.
+    pub ssh_agent: Option<Agent>,
+    /// The user's list of hosts with their keys (`~/.ssh/known_hosts`).
+    pub known_hosts: Option<PathBuf>,
+    /// Of these, what is named as a host's credentials is used for that host.
+    pub secrets: Secrets,
 }
 
 /// Brings files from other machines.
@@ -52,6 +69,8 @@ pub struct Remotes {
     config: Config,
     client: Client,
     known: Mutex<HashMap<Remote, Arc<Mutex<Known>>>>,
+    /// Holds the keys of hosts that were met for the first time.
+    met: Mutex<Option<Scratch>>,
 }
 
 /// What this client has found out about a remote.
@@ -71,7 +90,8 @@ enum State {
 impl Remotes {
     /// Prepares a client; nothing is asked of anybody.
     pub fn new(config: Config) -> Self {
-        Self { config, client: Client::default(), known: Mutex::default() }
+        let client = Client::new(config.secrets.clone());
+        Self { config, client, known: Mutex::default(), met: Mutex::default() }
     }
 
     /// Returns a digest that stands for the content now. A download with a checksum, and a commit, are not asked
@@ -108,7 +128,7 @@ impl Remotes {
             (State::Download(download), Remote::Http(source)) => {
                 download.files(source, &self.config.store)?
             }
-            (State::Commit(commit), Remote::Git(source)) => self.git().files(source, &commit)?,
+            (State::Commit(commit), Remote::Git(source)) => self.git()?.files(source, &commit)?,
             _ => unreachable!("a state is of its remote's kind"),
         };
         Ok(known.files.insert(Arc::new(files)).clone())
@@ -123,7 +143,9 @@ impl Remotes {
         let known = self.known(remote);
         let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
         match (self.state(remote, &mut known, progress)?, remote) {
-            (State::Commit(commit), Remote::Git(source)) => self.git().commit_time(source, &commit).map(Some),
+            (State::Commit(commit), Remote::Git(source)) => {
+                self.git()?.commit_time(source, &commit).map(Some)
+            }
             (State::Download(download), _) => Ok(download.last_modified),
             _ => unreachable!("a state is of its remote's kind"),
         }
@@ -142,12 +164,17 @@ impl Remotes {
             Remote::Http(source) => {
                 State::Download(download::get(source, &self.client, &self.config.store, progress)?)
             }
-            Remote::Git(source) => State::Commit(self.git().resolve(source)?),
+            Remote::Git(source) => State::Commit(self.git()?.resolve(source)?),
         };
         Ok(known.state.insert(state).clone())
     }
 
-    fn git(&self) -> git::Git<'_> {
-        git::Git { config: &self.config }
+    fn git(&self) -> Result<git::Git<'_>, Error> {
+        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        let scratch = match &mut *met {
+            Some(scratch) => scratch,
+            none => none.insert(self.config.store.scratch()?),
+        };
+        Ok(git::Git { config: &self.config, met: scratch.path().join("known_hosts") })
     }
 }

@@ -1,22 +1,22 @@
 //! Running the git program: shut off from the machine's configuration, hooks and terminals.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::{Config, Error};
+use super::{Config, Error, NOT_FOUND, credentials};
 use crate::address;
 
 /// What git may speak: nothing that reads this machine's files or runs a program that an address names.
 const PROTOCOLS: &str = "http:https:git:ssh";
 
-/// What a shell returns for a program that is not there.
-const NOT_FOUND: i32 = 127;
-
 /// Where git works.
 pub(super) struct Repository<'a> {
     pub(super) config: &'a Config,
-    /// The repository's address, for messages.
+    /// The list of hosts that were met for the first time.
+    pub(super) met: &'a Path,
+    /// The repository's address.
     pub(super) remote: &'a str,
     /// The directory with objects and references; none for questions to a server.
     pub(super) git_dir: Option<&'a Path>,
@@ -37,6 +37,11 @@ impl Repository<'_> {
         }
         // Git repeats the address that it was given, with the password in it.
         let said = String::from_utf8_lossy(&output.stderr).replace(self.remote, &shown);
+        let said = self.config.secrets.redact(&said);
+        let with_secret = credentials::of_repository(&self.config.secrets, self.remote).is_some();
+        if with_secret && said.contains("returned error: 30") {
+            return Err(Error::Moved);
+        }
         Err(Error::Git {
             command: arguments.first().copied().unwrap_or_default().to_owned(),
             remote: shown,
@@ -53,61 +58,97 @@ impl Repository<'_> {
             command.arg("--work-tree").arg(self.work_tree).arg("--git-dir").arg(git_dir);
         }
         command.args(arguments).current_dir(self.work_tree).stdin(Stdio::null());
-        command.env_clear().envs(environment(self.config));
+        command.env_clear().envs(environment(self.config, self.met, self.remote));
         command
     }
 }
 
-/// Returns the environment of the program: what was handed down, and what shuts it off.
-fn environment(config: &Config) -> Vec<(OsString, OsString)> {
-    let agent = |name: &OsStr| name == "SSH_AUTH_SOCK";
+/// Returns the environment of the program: what was handed down, what shuts it off, and credentials, which no list of
+/// processes shows here.
+fn environment(config: &Config, met: &Path, remote: &str) -> Vec<(OsString, OsString)> {
     let mut environment: Vec<_> = config.environment.clone();
-    environment.retain(|(name, _)| config.ssh_identities || !agent(name));
-    // A host that is met for the first time is trusted, one that has another key than before is not.
-    let mut ssh = "ssh -F /dev/null -o BatchMode=yes -o StrictHostKeyChecking=accept-new".to_owned();
-    if !config.ssh_identities {
-        ssh += " -o IdentityFile=none -o IdentitiesOnly=yes";
-    }
     for (name, value) in [
         ("GIT_CONFIG_NOSYSTEM", "1"),
         ("GIT_CONFIG_GLOBAL", "/dev/null"),
         ("HOME", "/dev/null"),
         ("GIT_TERMINAL_PROMPT", "0"),
         ("GIT_ALLOW_PROTOCOL", PROTOCOLS),
-        ("GIT_SSH_COMMAND", &ssh),
         ("LC_ALL", "C"),
     ] {
         environment.push((name.into(), value.into()));
     }
+    environment.push(("GIT_SSH_COMMAND".into(), ssh_command(config, met)));
+    if let Some((key, value)) = credentials::of_repository(&config.secrets, remote) {
+        environment.extend([
+            ("GIT_CONFIG_COUNT".into(), "2".into()),
+            ("GIT_CONFIG_KEY_0".into(), key.into()),
+            ("GIT_CONFIG_VALUE_0".into(), OsString::from_vec(value)),
+            // After a redirect git would send the header to the new host, too.
+            ("GIT_CONFIG_KEY_1".into(), "http.followRedirects".into()),
+            ("GIT_CONFIG_VALUE_1".into(), "false".into()),
+        ]);
+    }
     environment
+}
+
+/// Returns the command line of ssh, for a shell. A host that is met for the first time is believed and remembered in
+/// `met`; one that has another key than the user knows is not.
+fn ssh_command(config: &Config, met: &Path) -> OsString {
+    let mut command = OsString::from("ssh -F /dev/null -o BatchMode=yes -o StrictHostKeyChecking=accept-new");
+    command.push(" -o UpdateHostKeys=no -o IdentityFile=none");
+    let mut push = |option: &str, paths: &[&Path]| {
+        let paths: Vec<String> = paths.iter().map(|path| format!("\"{}\"", in_option(path))).collect();
+        command.push(format!(" -o '{option}={}'", paths.join(" ").replace('\'', "'\\''")));
+    };
+    // New hosts are written into the first.
+    let lists: Vec<&Path> = [Some(met), config.known_hosts.as_deref()].into_iter().flatten().collect();
+    push("UserKnownHostsFile", &lists);
+    match &config.ssh_agent {
+        Some(agent) => push("IdentityAgent", &[agent.socket()]),
+        None => push("IdentityAgent", &[Path::new("none")]),
+    }
+    command
+}
+
+/// Writes a path for an option of ssh, where `%` begins a name of something.
+fn in_option(path: &Path) -> String {
+    path.display().to_string().replace('%', "%%")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::remote::Agent;
+    use crate::secret::{Secret, Secrets};
     use crate::store::Store;
 
     #[test]
     fn the_program_is_shut_off() {
         let directory = tempfile::tempdir().unwrap();
-        for ssh_identities in [false, true] {
+        for agent in [None, Some(Agent::at("/it's %h".into()))] {
+            let with_agent = agent.is_some();
+            let mut secrets = Secrets::default();
+            secrets.insert("GIT_AUTH_HEADER", Secret::new(*b"hunter2"));
             let config = Config {
                 store: Store::open(directory.path()).unwrap(),
-                environment: vec![("PATH".into(), "/bin".into()), ("SSH_AUTH_SOCK".into(), "/agent".into())],
-                ssh_identities,
+                environment: vec![("PATH".into(), "/bin".into())],
+                ssh_agent: agent,
+                known_hosts: Some("/home/me/.ssh/known_hosts".into()),
+                secrets,
             };
             let repository = Repository {
                 config: &config,
-                remote: "git@h:r",
+                met: Path::new("/met"),
+                remote: "https://h/r.git",
                 git_dir: Some(Path::new("/g")),
                 work_tree: Path::new("/w"),
             };
-            let command = repository.command(&["fetch", "--", "git@h:r"]);
+            let command = repository.command(&["fetch", "--", "https://h/r.git"]);
             let arguments: Vec<_> = command.get_args().skip(2).map(|part| part.to_str().unwrap()).collect();
             assert_eq!(
                 arguments.join(" "),
                 "git -c core.hooksPath=/dev/null -c init.defaultBranch=master --work-tree /w --git-dir /g \
-                 fetch -- git@h:r"
+                 fetch -- https://h/r.git"
             );
             let value = |name: &str| {
                 let found = command.get_envs().find(|(key, _)| *key == name).and_then(|(_, value)| value);
@@ -116,10 +157,18 @@ mod tests {
             assert_eq!(value("GIT_CONFIG_NOSYSTEM").as_deref(), Some("1"));
             assert_eq!(value("GIT_TERMINAL_PROMPT").as_deref(), Some("0"));
             assert_eq!(value("GIT_ALLOW_PROTOCOL").as_deref(), Some("http:https:git:ssh"));
-            assert_eq!(value("SSH_AUTH_SOCK").is_some(), ssh_identities);
-            let ssh = value("GIT_SSH_COMMAND").unwrap();
-            assert!(ssh.contains("BatchMode=yes"), "{ssh}");
-            assert_eq!(ssh.contains("IdentityFile=none"), !ssh_identities, "{ssh}");
+            assert_eq!(value("GIT_CONFIG_KEY_0").as_deref(), Some("http.https://h/r.git.extraheader"));
+            assert_eq!(value("GIT_CONFIG_VALUE_0").as_deref(), Some("Authorization: hunter2"));
+            assert_eq!(value("GIT_CONFIG_VALUE_1").as_deref(), Some("false"));
+            let identities =
+                if with_agent { r#"'IdentityAgent="/it'\''s %%h"'"# } else { r#"'IdentityAgent="none"'"# };
+            assert_eq!(
+                value("GIT_SSH_COMMAND").unwrap(),
+                format!(
+                    "ssh -F /dev/null -o BatchMode=yes -o StrictHostKeyChecking=accept-new -o UpdateHostKeys=no \
+                     -o IdentityFile=none -o 'UserKnownHostsFile=\"/met\" \"/home/me/.ssh/known_hosts\"' -o {identities}"
+                )
+            );
         }
     }
 }

@@ -14,12 +14,15 @@
 //! sees its root, its mounts and its own environment, nothing of the builder's. No cgroup is needed and no
 //! limit is raised. This is the only room with `unsafe`, all of it in `sys`.
 //!
+//! Beside that it knows which programs of other architectures this machine executes ([`foreign_architectures`]).
+//!
 //! What it does not do: make or read layers (`rootfs` does), know Dockerfiles, emulate owners that a single
 //! id cannot represent (a step that needs them fails and says which call it was).
 
 mod cancel;
 mod capability;
 mod child;
+mod foreign;
 mod identity;
 mod isolation;
 mod limit;
@@ -34,6 +37,7 @@ mod wire;
 
 pub use cancel::Cancel;
 pub use child::child_main;
+pub use foreign::{Execution, foreign_architectures};
 pub use identity::{Identity, resolve as resolve_identity};
 pub use isolation::{Isolation, Overlay, ParseError as IsolationParseError, Rung};
 pub use parent::{Error, Launcher, run};

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use super::FetchError;
 use crate::diagnostic::Span;
-use crate::path::RelPath;
-use crate::{context, layer, place, rootfs, sandbox, store, tree};
+use crate::path::{LinkLoop, RelPath};
+use crate::{context, layer, place, rootfs, sandbox, store};
 
 /// A step that failed.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +61,7 @@ pub enum Cause {
     },
     /// A path cannot be resolved.
     #[error(transparent)]
-    Tree(#[from] tree::Error),
+    Path(#[from] LinkLoop),
     /// A context cannot be read.
     #[error(transparent)]
     Context(#[from] context::Error),

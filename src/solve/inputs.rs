@@ -83,7 +83,7 @@ impl Contexts {
         let place =
             self.0.get(&name.map(str::to_owned)).expect("lowering names only contexts of the request");
         let of_files = |files: &Files| {
-            let chosen = choose_in(&files.tree, path, parents, excludes)?;
+            let chosen = choose_in(&files.tree, &whence(name), path, parents, excludes)?;
             Ok(Arc::new(Chosen { bytes: Some(files.bytes()), ..chosen }))
         };
         let (context, directory) = match place {
@@ -131,20 +131,24 @@ pub(super) fn choose_of_step(
     workshop: &Workshop<'_>,
 ) -> Result<Chosen, Cause> {
     match snapshot {
-        Some(snapshot) => choose_in(snapshot.tree(workshop)?, path, parents, excludes),
-        None => choose_in(&Tree::empty(), path, parents, excludes),
+        Some(snapshot) => choose_in(snapshot.tree(workshop)?, RESULT, path, parents, excludes),
+        None => choose_in(&Tree::empty(), RESULT, path, parents, excludes),
     }
 }
 
-/// Selects what a source names in a tree that has all digests.
+/// What a step is to the user.
+const RESULT: &str = "the stage or image";
+
+/// Selects what a source names in a tree that has all digests; `whence` is what the tree is to the user.
 pub(super) fn choose_in(
     tree: &Tree,
+    whence: &str,
     path: &str,
     parents: bool,
     excludes: &[String],
 ) -> Result<Chosen, Cause> {
     let selection = select(tree, path, SelectOptions { parents, excludes })
-        .map_err(|error| missing::explain(tree, "the stage or image", error))?;
+        .map_err(|error| missing::explain(tree, whence, error))?;
     let digest = digest(tree, &selection);
     Ok(Chosen { selection, tree: tree.clone(), digest, bytes: None })
 }

@@ -89,7 +89,7 @@ pub(super) fn choose(remote: &Remote, files: &Files, excludes: &[String]) -> Res
         Remote::Http(source) => literal(&crate::path::RelPath::clean(&source.name)),
         Remote::Git(_) => "/".to_owned(),
     };
-    choose_in(&files.tree, &path, false, excludes)
+    choose_in(&files.tree, "what was fetched", &path, false, excludes)
 }
 
 fn with_progress<T>(

@@ -46,16 +46,17 @@ impl Store {
             }
         }
         let reached = self.reach(roots)?;
-        for directory in ["blobs/sha256", "entries", "repositories"] {
+        let is_reached = |path: &Path| digest_of_name(path).is_some_and(|digest| reached.contains(&digest));
+        for directory in ["blobs/sha256", "entries"] {
             for path in files(&self.path(directory))? {
-                if !digest_of_name(&path).is_some_and(|digest| reached.contains(&digest)) {
+                if !is_reached(&path) {
                     freed.file(&path)?;
                 }
             }
         }
         for directory in ["stat", "seen"] {
             for path in files(&self.path(directory))? {
-                if is_older(&path, keep_since) {
+                if is_older(&path, keep_since) && !is_reached(&path) {
                     freed.file(&path)?;
                 }
             }

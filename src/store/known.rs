@@ -1,6 +1,5 @@
-//! Images that somebody put here, with a name or without, and the repositories that have them too.
+//! Images that somebody put here, with a name or without.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 
@@ -9,7 +8,6 @@ use fs_err as fs;
 use super::{Error, Result, Store, read_if_there};
 use crate::digest::Digest;
 use crate::image::Blob;
-use crate::reference::Reference;
 
 impl Store {
     /// Notes that an image was built, loaded or pulled here: from now on [`gc`](Self::gc) keeps it, also when no
@@ -56,39 +54,7 @@ impl Store {
         Ok(roots)
     }
 
-    /// Notes that `repository` has the image whose manifest or index is `root`: it was pushed there or pulled from
-    /// there. Tag and digest of the reference do not count. That belongs to the content, not to a name: it outlives
-    /// all names, and a build that makes the same image again has it again; it ends when [`gc`](Self::gc) removes the
-    /// manifest.
-    ///
-    /// # Errors
-    /// If it cannot be written.
-    pub fn add_repo_digest(&self, repository: &Reference, root: &Digest) -> Result<()> {
-        let _lock = self.lock_names()?;
-        let mut names: BTreeSet<String> =
-            self.repo_digests(root)?.iter().map(|reference| reference.name()).collect();
-        if names.insert(repository.name()) {
-            let text = serde_json::to_vec(&names).expect("texts can be written as JSON");
-            self.replace(&self.repositories_path(root), &text)?;
-        }
-        Ok(())
-    }
-
-    /// Returns `repository@root` for each repository that has the image, sorted. A damaged file says nothing.
-    ///
-    /// # Errors
-    /// If it cannot be read.
-    pub fn repo_digests(&self, root: &Digest) -> Result<Vec<Reference>> {
-        let Some(text) = read_if_there(&self.repositories_path(root))? else { return Ok(Vec::new()) };
-        let names: Vec<String> = serde_json::from_slice(&text).unwrap_or_default();
-        Ok(names.iter().filter_map(|name| format!("{name}@{root}").parse().ok()).collect())
-    }
-
     fn image_path(&self, root: &Digest) -> PathBuf {
         self.path("images").join(root.hex())
-    }
-
-    fn repositories_path(&self, root: &Digest) -> PathBuf {
-        self.path("repositories").join(root.hex())
     }
 }

@@ -8,7 +8,6 @@
 //!   records/<key hex>          what a cache key led to; opaque here
 //!   names/<hex>                an image name and its manifest
 //!   images/<hex>               an image that was built, loaded or pulled, with a name or without
-//!   repositories/<hex>         the repositories that have an image too
 //!   trees/<mapping>/<name>/    unpacked root file systems, below `root/`
 //!   caches/<hex>/<number>/     cache mounts
 //!   stat/<hex>                 what the files of a build context looked like last time
@@ -156,7 +155,6 @@ impl Store {
             "records",
             "names",
             "images",
-            "repositories",
             "trees",
             "caches",
             "stat",

@@ -3,6 +3,9 @@
 //! A file per digest lists repositories that hold the blob, the latest first. A registry can mount it from one of its
 //! own repositories, and what the store lacks can be fetched from any. A record is a hint: it may be lost, and
 //! the repository may have forgotten the blob.
+//!
+//! Of an image's root these are what docker calls its repository digests. They belong to the content, not to a name:
+//! they outlive all names, a build that makes the same image again has them again, and they end with the image.
 
 use super::{Result, Store, note_use, read_if_there};
 use crate::digest::Digest;

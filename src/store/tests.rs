@@ -179,18 +179,17 @@ fn an_image_stays_until_its_last_name_goes_or_it_is_forgotten() {
 }
 
 #[test]
-fn repositories_are_known_as_long_as_the_manifest() {
+fn repositories_are_known_as_long_as_the_image() {
     let (_directory, store) = store();
     let image = blob(b"{}");
     store.put(b"{}").unwrap();
     store.add_image(&image).unwrap();
     for name in ["r.io/b:1", "a", "r.io/b:2"] {
-        store.add_repo_digest(&reference(name), &image.digest).unwrap();
+        store.note_seen(&image.digest, &reference(name)).unwrap();
     }
-    let names = || -> Vec<String> {
-        store.repo_digests(&image.digest).unwrap().iter().map(Reference::familiar).collect()
-    };
-    let expected = [format!("a@{}", image.digest), format!("r.io/b@{}", image.digest)];
+    let names =
+        || -> Vec<String> { store.seen(&image.digest).iter().map(Reference::familiar_name).collect() };
+    let expected = ["r.io/b", "a"];
     store.gc(LATER).unwrap();
     assert_eq!(names(), expected);
     store.forget_image(&image.digest).unwrap();

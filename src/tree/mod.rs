@@ -26,5 +26,4 @@ pub use diff::diff;
 pub use directory::Tree;
 pub use entry::{Entry, Kind, LinkGroup, Meta, Xattrs};
 pub use listing::Listing;
-pub use resolve::Error;
 pub use walk::Iter;

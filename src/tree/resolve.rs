@@ -1,22 +1,11 @@
 //! Following symlinks inside a tree, as a process whose root directory is the tree's root would.
 
 use super::{Kind, Tree};
-use crate::path::RelPath;
+use crate::path::{LinkLoop, RelPath};
 
 /// The number of symlinks after which a path counts as a loop; Go's `containerd/continuity` and BuildKit
 /// give up at 255 too, the kernel already at 40.
 const LINK_LIMIT: usize = 255;
-
-/// Why a path does not lead anywhere.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// Symlinks lead to symlinks without end.
-    #[error("too many levels of symbolic links at `{path}`")]
-    LinkLoop {
-        /// The path that was to be resolved.
-        path: RelPath,
-    },
-}
 
 impl Tree {
     /// Returns the path that `path` leads to when its symlinks are followed; the last component is followed
@@ -25,37 +14,13 @@ impl Tree {
     ///
     /// # Errors
     /// If more than 255 symlinks are met.
-    pub fn resolve(&self, path: &RelPath, follow_last: bool) -> Result<RelPath, Error> {
-        // What is still to be walked, the next component last.
-        let mut ahead: Vec<Vec<u8>> = path.components().rev().map(<[u8]>::to_vec).collect();
-        let mut at = RelPath::root();
-        let mut links = 0;
-        while let Some(name) = ahead.pop() {
-            match &*name {
-                b"" | b"." => continue,
-                b".." => {
-                    at = at.parent().unwrap_or_default();
-                    continue;
-                }
-                _ => {}
-            }
-            let next = at.child(&name);
-            let follow = follow_last || !ahead.is_empty();
-            match self.get(&next).map(|entry| &entry.kind) {
-                Some(Kind::Symlink { target }) if follow => {
-                    links += 1;
-                    if links > LINK_LIMIT {
-                        return Err(Error::LinkLoop { path: path.clone() });
-                    }
-                    if target.first() == Some(&b'/') {
-                        at = RelPath::root();
-                    }
-                    ahead.extend(target.rsplit(|byte| *byte == b'/').map(<[u8]>::to_vec));
-                }
-                _ => at = next,
-            }
-        }
-        Ok(at)
+    pub fn resolve(&self, path: &RelPath, follow_last: bool) -> Result<RelPath, LinkLoop> {
+        path.follow_links(follow_last, LINK_LIMIT, |link| {
+            Ok(match self.get(link).map(|entry| &entry.kind) {
+                Some(Kind::Symlink { target }) => Some(target.to_vec()),
+                _ => None,
+            })
+        })
     }
 }
 
@@ -102,7 +67,7 @@ mod tests {
         for looping in ["a", "a/x"] {
             assert_eq!(
                 tree.resolve(&path(looping), true),
-                Err(Error::LinkLoop { path: path(looping) }),
+                Err(LinkLoop { path: path(looping) }),
                 "{looping}"
             );
         }

@@ -229,9 +229,9 @@ fn repositories_of_an_image_outlive_its_names() {
     {
         let store = Store::open(&project.at("store")).unwrap();
         let name = "registry.test:5000/a/app:1".parse().unwrap();
-        store.add_repo_digest(&name, &manifest.parse().unwrap()).unwrap();
-        store.add_repo_digest(&"library/app".parse().unwrap(), &manifest.parse().unwrap()).unwrap();
-        store.add_repo_digest(&name, &manifest.parse().unwrap()).unwrap();
+        store.note_seen(&manifest.parse().unwrap(), &name).unwrap();
+        store.note_seen(&manifest.parse().unwrap(), &"library/app".parse().unwrap()).unwrap();
+        store.note_seen(&manifest.parse().unwrap(), &name).unwrap();
     }
     let expected = format!(r#"["app@{manifest}","registry.test:5000/a/app@{manifest}"]"#);
     assert_eq!(digests("app:1"), expected);

@@ -160,7 +160,7 @@ fn the_base_of_a_pushed_image_does_not_come_through_this_machine() {
     base.run(&format!("build --push -t {host}/bases/noise:1 context")).success();
 
     let kiln = Kiln::new();
-    kiln.write("context/Dockerfile", &format!("FROM {host}/bases/noise:1\nENV C=d\n"));
+    kiln.write("context/Dockerfile", format!("FROM {host}/bases/noise:1\nENV C=d\n"));
     let built = kiln.run(&format!("build --push -t {host}/app:1 context")).success();
     assert_eq!(built.stderr.matches(": mounted from bases/noise\n").count(), 2, "{}", built.stderr);
     assert!(!built.stderr.contains("pulling"), "{}", built.stderr);

@@ -120,6 +120,23 @@ fn manifests_have_dockers_shapes() {
 }
 
 #[test]
+fn an_image_of_a_registry_is_inspected_without_its_layers() {
+    require!("docker-registry", "skopeo");
+    let (server, kiln) = (TestRegistry::start(), Kiln::new());
+    let (_, one) = fill(&server);
+    let proxy = FaultProxy::start(&server.host(), |_, _| Fault::None);
+    let name = format!("{}/team/app", proxy.host());
+    let shown = kiln.run(&format!("image inspect docker://{name}:1")).success();
+    let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!(shown[0]["RepoDigests"], json!([format!("{name}@{one}")]));
+    assert_eq!(shown[0]["RepoTags"], json!([format!("{name}:1")]));
+    assert_eq!(shown[0]["RootFS"]["Layers"].as_array().unwrap().len(), 2);
+    let config = shown[0]["Id"].as_str().unwrap();
+    assert!(proxy.requests("/blobs/").iter().all(|request| request.path.ends_with(config)));
+    assert_eq!(kiln.run(&format!("image inspect docker://{name}:none")).code, Some(1));
+}
+
+#[test]
 fn tags_are_listed_over_all_pages() {
     let kiln = Kiln::new();
     let answer = |next: &str, body: &str| Fault::Answer {

@@ -600,7 +600,9 @@ fn standard_input_as_context() {
     place.build_from_stdin(&other, &["-f", "sub/Dockerfile", "-"]).success();
     place.build_from_stdin(b"FROM scratch\nCOPY <<x /\ntext\nx\n", &["-"]).success();
     assert_eq!(place.names(), ["x"]);
-    place.build_from_stdin(b"FROM scratch\nCOPY x /\n", &["-"]).fails_with(&["`x` does not exist"]);
+    place
+        .build_from_stdin(b"FROM scratch\nCOPY x /\n", &["-"])
+        .fails_with(&["`x` does not exist in the build context"]);
     place.build_from_stdin(b"FROM scratch\n", &["-f", "-", "-"]).fails_with(&["cannot be both"]);
     place.build_from_stdin(b"FROM scratch\n", &["-f", "x", "-"]).fails_with(&["two Dockerfiles"]);
     place.build_from_stdin(&plain[..530], &["-"]).fails_with(&["error"]);

@@ -2,13 +2,11 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
 use std::process::Command;
-
-use serde_json::json;
 
 use crate::support::kiln::{EPOCH, Kiln, ended};
 use crate::support::listing::Image;
+use crate::support::surroundings::{container, user_with_subordinate_ids};
 use crate::support::{find_program, skip, validate};
 
 /// No step changes an owner or the user, which a single id cannot do; owners come from the base and from COPY. No step
@@ -43,25 +41,6 @@ fn project(owner: (u32, u32)) -> Option<Kiln> {
         std::os::unix::fs::chown(kiln.at(name), Some(owner.0), Some(owner.1)).unwrap();
     }
     Some(kiln)
-}
-
-/// A user of this machine with subordinate ids; made if there is none.
-fn user_with_subordinate_ids() -> Option<(u32, u32)> {
-    let find = || {
-        let owners = std::fs::read_to_string("/etc/subuid").ok()?;
-        let accounts = std::fs::read_to_string("/etc/passwd").ok()?;
-        owners.lines().filter_map(|line| line.split(':').next()).find_map(|owner| {
-            let mut accounts = accounts.lines().map(|line| line.split(':').collect::<Vec<_>>());
-            let account =
-                accounts.find(|fields| fields.len() > 3 && fields[0] == owner && fields[2] != "0")?;
-            Some((account[2].parse().ok()?, account[3].parse().ok()?))
-        })
-    };
-    find().or_else(|| {
-        // Debian's useradd gives new users ranges in /etc/subuid and /etc/subgid.
-        let made = Command::new(find_program("useradd")?).args(["--no-create-home", "kiln-test"]).status();
-        made.is_ok_and(|status| status.success()).then(find)?
-    })
 }
 
 /// Builds on a rung as a user; returns the image, and the line that names the rung.
@@ -121,86 +100,6 @@ fn every_rung_builds_the_same_image() {
     }
 }
 
-/// docker's default capabilities.
-const CAPABILITIES: [&str; 14] = [
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FSETID",
-    "CAP_FOWNER",
-    "CAP_MKNOD",
-    "CAP_NET_RAW",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETFCAP",
-    "CAP_SETPCAP",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_SYS_CHROOT",
-    "CAP_KILL",
-    "CAP_AUDIT_WRITE",
-];
-
-/// What docker's default seccomp profile refuses without CAP_SYS_ADMIN, as far as a builder would try it.
-const REFUSED: [&str; 14] = [
-    "mount",
-    "umount2",
-    "unshare",
-    "setns",
-    "pivot_root",
-    "fsopen",
-    "fsconfig",
-    "fsmount",
-    "fspick",
-    "open_tree",
-    "move_mount",
-    "mount_setattr",
-    "swapon",
-    "keyctl",
-];
-
-/// Describes an unprivileged container in which the machine's libraries and the test's place are seen.
-fn container(place: &Path) -> serde_json::Value {
-    let bind = |path: &str, mode: &str| json!({"destination": path, "type": "bind", "source": path, "options": ["rbind", mode]});
-    let mut mounts = vec![
-        json!({"destination": "/proc", "type": "proc", "source": "proc"}),
-        json!({"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["mode=755"]}),
-        json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs"}),
-        bind(place.to_str().unwrap(), "rw"),
-    ];
-    mounts.extend(
-        ["/usr", "/bin", "/lib", "/lib64"]
-            .into_iter()
-            .filter(|path| Path::new(path).exists())
-            .map(|path| bind(path, "ro")),
-    );
-    let at = |name: &str| place.join(name).display().to_string();
-    let program = at("kiln");
-    let arguments: Vec<&str> = [program.as_str()].into_iter().chain(ARGUMENTS.split(' ')).collect();
-    json!({
-        "ociVersion": "1.0.2",
-        "process": {
-            "user": {"uid": 0, "gid": 0},
-            "args": arguments,
-            "env": [
-                "PATH=/usr/bin:/bin",
-                format!("SOURCE_DATE_EPOCH={EPOCH}"),
-                format!("HOME={}", at("home")),
-                format!("KILN_STORE={}", at("store")),
-            ],
-            "cwd": place,
-            "capabilities": {"bounding": CAPABILITIES, "effective": CAPABILITIES, "permitted": CAPABILITIES},
-        },
-        "root": {"path": "rootfs"},
-        "mounts": mounts,
-        "linux": {
-            "namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "ipc"}, {"type": "uts"}],
-            "seccomp": {
-                "defaultAction": "SCMP_ACT_ALLOW",
-                "syscalls": [{"names": REFUSED, "action": "SCMP_ACT_ERRNO", "errnoRet": 1}],
-            },
-        },
-    })
-}
-
 #[test]
 fn root_of_an_unprivileged_container_builds_the_same_image() {
     crate::support::require!("runc");
@@ -210,7 +109,16 @@ fn root_of_an_unprivileged_container_builds_the_same_image() {
     let Some((expected, _)) = build("auto", (0, 0)) else { skip!("busybox-static is not installed") };
     let kiln = project((0, 0)).unwrap();
     std::fs::create_dir_all(kiln.at("bundle/rootfs")).unwrap();
-    std::fs::write(kiln.at("bundle/config.json"), container(&kiln.at("")).to_string()).unwrap();
+    let at = |name: &str| kiln.at(name).display().to_string();
+    let program = at("kiln");
+    let arguments: Vec<&str> = [program.as_str()].into_iter().chain(ARGUMENTS.split(' ')).collect();
+    let environment = [
+        format!("SOURCE_DATE_EPOCH={EPOCH}"),
+        format!("HOME={}", at("home")),
+        format!("KILN_STORE={}", at("store")),
+    ];
+    let description = container(&kiln.at(""), &arguments, &environment);
+    std::fs::write(kiln.at("bundle/config.json"), description.to_string()).unwrap();
     let name = format!("kiln-rungs-{}", std::process::id());
     let mut runc = Command::new(find_program("runc").unwrap());
     let ended = ended(runc.args(["run", &name]).current_dir(kiln.at("bundle")));

@@ -11,6 +11,9 @@ use kiln::sandbox::{
     Cancel, Content, Error, Exit, Launcher, Mount, Network, Outcome, Root, Rung, Spec, Upper, hosts, run,
 };
 
+use crate::support::surroundings::{container, user_with_subordinate_ids};
+use crate::support::{require, skip, skipped};
+
 /// The programs of a test's root.
 const APPLETS: [&str; 23] = [
     "sh", "cat", "id", "ls", "su", "mount", "chown", "env", "sleep", "hostname", "stat", "ps", "touch", "rm",
@@ -26,11 +29,11 @@ impl Bench {
     /// `None`, said aloud, where this machine cannot do it.
     pub(crate) fn new() -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
-            eprintln!("skipped: needs root");
+            skipped("only root can be every user");
             return None;
         }
         if !Path::new("/bin/busybox").exists() {
-            eprintln!("skipped: needs busybox-static");
+            skipped("busybox-static is not installed");
             return None;
         }
         let directory = tempfile::tempdir().unwrap();
@@ -318,24 +321,12 @@ fn example(directory: &Path) -> PathBuf {
     program
 }
 
-/// A user of this machine with subordinate ids.
-fn user_with_subordinate_ids() -> Option<(u32, u32)> {
-    let lines = fs_err::read_to_string("/etc/subuid").ok()?;
-    let passwd = fs_err::read_to_string("/etc/passwd").ok()?;
-    let mut owners = lines.lines().filter_map(|line| line.split(':').next());
-    owners.find_map(|owner| {
-        let mut accounts = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
-        let account = accounts.find(|fields| fields.len() > 3 && fields[0] == owner && fields[2] != "0")?;
-        Some((account[2].parse().ok()?, account[3].parse().ok()?))
-    })
-}
-
 /// The rungs that can be tried here, with the user who is on each.
 fn rungs() -> Vec<(&'static str, (u32, u32))> {
     let mut rungs = vec![("root", (0, 0)), ("chroot", (0, 0)), ("single-id", (65_533, 65_533))];
     match user_with_subordinate_ids() {
         Some(user) => rungs.push(("subordinate-ids", user)),
-        None => eprintln!("skipped: subordinate-ids needs a user with a line in /etc/subuid"),
+        None => skipped("no user has subordinate ids, and none can be made"),
     }
     rungs
 }
@@ -499,84 +490,24 @@ fn signals_and_codes_pass_through_the_guardian() {
     }
 }
 
-/// What a container engine lets root do by default: no mount, no unshare.
-const DEFAULT_CAPABILITIES: [&str; 14] = [
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FSETID",
-    "CAP_FOWNER",
-    "CAP_MKNOD",
-    "CAP_NET_RAW",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETFCAP",
-    "CAP_SETPCAP",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_SYS_CHROOT",
-    "CAP_KILL",
-    "CAP_AUDIT_WRITE",
-];
-
-/// A container's description in which the machine's programs run, with `state` at `/state`.
-fn container(state: &Path, args: &[&str]) -> serde_json::Value {
-    let bind = |path: &str| {
-        serde_json::json!({
-            "destination": path, "type": "bind", "source": path, "options": ["rbind", "ro"],
-        })
-    };
-    let mut mounts = vec![
-        serde_json::json!({"destination": "/proc", "type": "proc", "source": "proc"}),
-        serde_json::json!({"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["mode=755"]}),
-        serde_json::json!({"destination": "/state", "type": "bind", "source": state, "options": ["rbind", "rw"]}),
-    ];
-    let shared = ["/usr", "/bin", "/lib", "/lib64"].into_iter().filter(|path| Path::new(path).exists());
-    mounts.extend(shared.map(bind));
-    let refused = ["mount", "umount2", "unshare", "setns", "fsopen", "open_tree", "pivot_root", "move_mount"];
-    serde_json::json!({
-        "ociVersion": "1.0.2",
-        "process": {
-            "user": {"uid": 0, "gid": 0},
-            "args": args,
-            "env": ["PATH=/usr/bin:/bin"],
-            "cwd": "/",
-            "capabilities": {
-                "bounding": DEFAULT_CAPABILITIES, "effective": DEFAULT_CAPABILITIES, "permitted": DEFAULT_CAPABILITIES,
-            },
-        },
-        "root": {"path": "rootfs"},
-        "mounts": mounts,
-        "linux": {
-            "namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "ipc"}, {"type": "uts"}],
-            "seccomp": {
-                "defaultAction": "SCMP_ACT_ALLOW",
-                "syscalls": [{"names": refused, "action": "SCMP_ACT_ERRNO", "errnoRet": 1}],
-            },
-        },
-    })
-}
-
 #[test]
 fn root_of_an_unprivileged_container_finds_the_chroot_rung() {
+    require!("runc");
     let Some(bench) = Bench::new() else { return };
-    if Command::new("runc").arg("--version").output().is_err() {
-        eprintln!("skipped: needs runc");
-        return;
-    }
     let state = bench.at("state");
     fs_err::create_dir_all(bench.at("bundle/rootfs")).unwrap();
     fs_err::create_dir(&state).unwrap();
     fs_err::rename(bench.at("lower"), state.join("root")).unwrap();
     let program = example(&state);
-    assert_eq!(program, state.join("run_in_root"));
     let script = "id -u; chown 5:6 /etc/group; stat -c %u:%g /etc/group; su app -c 'id -u'; echo > /dev/null; echo end";
-    let args = ["/state/run_in_root", "--changes", "/state", "sh", "-c", script];
-    fs_err::write(bench.at("bundle/config.json"), container(&state, &args).to_string()).unwrap();
+    let (program, place) = (program.to_str().unwrap(), state.to_str().unwrap());
+    let description = container(&state, &[program, "--changes", place, "sh", "-c", script], &[]);
+    fs_err::write(bench.at("bundle/config.json"), description.to_string()).unwrap();
     let name = format!("kiln-test-{}", unique_seconds());
     let output = Command::new("runc").arg("run").arg(&name).current_dir(bench.at("bundle")).output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     if err.contains("cgroup") {
-        eprintln!("skipped: runc cannot run here: {err}");
-        return;
+        skip!("runc cannot run here: {err}");
     }
     assert_eq!(out, "0\n5:6\n1000\nend\n", "{err}");
     assert!(err.starts_with("# chroot"), "{err}");

@@ -12,6 +12,8 @@ pub(crate) mod kiln;
 pub(crate) mod listing;
 pub(crate) mod pki;
 pub(crate) mod registry;
+pub(crate) mod sshd;
+pub(crate) mod surroundings;
 pub(crate) mod validate;
 pub(crate) mod web;
 pub(crate) mod wrangler;
@@ -70,6 +72,18 @@ pub(crate) fn run(program: &str, arguments: impl IntoIterator<Item = impl AsRef<
         String::from_utf8_lossy(&output.stderr)
     );
     String::from_utf8(output.stdout).expect("the program prints UTF-8")
+}
+
+/// Puts a program of this machine with its libraries below `root`.
+pub(crate) fn copy_with_libraries(program: &str, root: &Path) {
+    let program = find_program(program).unwrap();
+    let listed = run("ldd", [program.to_str().unwrap()]);
+    let libraries = listed.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from);
+    for file in libraries.chain([program]) {
+        let to = root.join(file.strip_prefix("/").unwrap());
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::copy(&file, to).unwrap();
+    }
 }
 
 /// Copies an OCI layout's image, with all platforms, to a registry.

@@ -47,7 +47,8 @@ impl<'a> Catalog<'a> {
             let named = own.clone().map(|named| named.since).max();
             let mut names: Vec<Reference> = own.map(|named| named.reference.clone()).collect();
             names.sort_by_key(Reference::familiar);
-            let repo_digests = store.repo_digests(&root.digest).map_err(Failure::from_error)?;
+            let repo_digests =
+                store.seen(&root.digest).iter().map(|place| place.at_digest(root.digest)).collect();
             images.push(Stored { root, names, repo_digests, named, image });
         }
         images.sort_by(|a, b| {

@@ -1,17 +1,20 @@
 //! `kiln image inspect`, `kiln inspect`.
 
+use kiln::image::Blob;
+use kiln::oci::Platform;
+use kiln::store::Store;
 use serde_json::{Map, Value, json};
 
-use super::super::Outcome;
 use super::super::environment::Environment;
 use super::super::format::Template;
 use super::super::report::Failure;
+use super::super::{Outcome, registry};
 use super::{Catalog, Stored, print};
 
 /// The arguments of `kiln image inspect`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct InspectArgs {
-    /// Names, ids, or the beginnings of ids.
+    /// Names, ids, or the beginnings of ids; `docker://NAME` asks the registry and fetches no layer.
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
     /// `json` for one line each, or a Go template.
@@ -54,8 +57,16 @@ impl InspectArgs {
         let mut shown = Vec::new();
         let mut failures = Vec::new();
         for name in &self.images {
+            if let Some(name) = name.strip_prefix("docker://") {
+                shown.push(remote(name, &store, environment)?);
+                continue;
+            }
             match catalog.find(name) {
-                Ok(stored) => shown.push(to_json(stored, &catalog)?),
+                Ok(stored) => {
+                    let mut image = to_json(stored, catalog.size(stored)?);
+                    image["Descriptor"] = json!(stored.root.descriptor());
+                    shown.push(image);
+                }
                 Err(failure) => failures.push(failure.replacing("No such image", missing)),
             }
         }
@@ -76,12 +87,24 @@ impl InspectArgs {
     }
 }
 
+/// Shows an image of a registry: reads manifest and config, and no layer. `Size` is what a pull would fetch: the layers
+/// as they are sent.
+fn remote(name: &str, store: &Store, environment: &Environment) -> Result<Value, Failure> {
+    let name = registry::name(name)?;
+    let resolved = environment.registry(store)?.resolve_named(&name, &Platform::host());
+    let (digest, image) = resolved.map_err(Failure::from_error)?;
+    let size = image.layers.iter().map(|layer| layer.blob.size).sum();
+    let root = Blob { media_type: String::new(), digest, size: 0 };
+    let repo_digests = vec![name.at_digest(digest)];
+    Ok(to_json(&Stored { root, names: vec![name], repo_digests, named: None, image }, size))
+}
+
 /// Returns what `docker image inspect` shows of an image, under the same names.
-fn to_json(stored: &Stored, catalog: &Catalog<'_>) -> Result<Value, Failure> {
+fn to_json(stored: &Stored, size: u64) -> Value {
     let config = &stored.image.config;
     let comment = config.history.last().map(|entry| entry.comment.as_str()).unwrap_or_default();
     let tagged = stored.named.map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), |time| time.to_string());
-    Ok(json!({
+    json!({
         "Id": stored.image.id,
         "RepoTags": stored.repo_tags(),
         "RepoDigests": stored.repo_digests(),
@@ -93,7 +116,7 @@ fn to_json(stored: &Stored, catalog: &Catalog<'_>) -> Result<Value, Failure> {
         "Architecture": config.architecture,
         "Variant": config.variant,
         "Os": config.os,
-        "Size": catalog.size(stored)?,
+        "Size": size,
         "Config": config.config,
         "GraphDriver": { "Data": null, "Name": "kiln" },
         "RootFS": {
@@ -101,8 +124,7 @@ fn to_json(stored: &Stored, catalog: &Catalog<'_>) -> Result<Value, Failure> {
             "Layers": config.rootfs.diff_ids,
         },
         "Metadata": { "LastTagTime": tagged },
-        "Descriptor": stored.root.descriptor(),
-    }))
+    })
 }
 
 /// Adds what the config's JSON leaves out and Go's templates know as empty.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use kiln::archive;
+use kiln::archive::{self, Saved};
 use kiln::assemble;
 use kiln::image::Blob;
 use kiln::oci::Platform;
@@ -78,20 +78,24 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Outcome {
     // What passes through the store is nobody's until it is where it is to be.
     let _lease = store.lease().map_err(Failure::from_error)?;
     let (root, names) = args.open(&store, &registry)?;
-    let saved = |names| archive::Saved { root: root.clone(), names };
     match &args.destination {
         Place::Registry(reference) => {
             return push::send(&registry, &root, reference, &args.limits.limits(), args.quiet);
         }
         Place::OciArchive(path) => {
-            write(path, |out| archive::oci(&store, &[saved(names)], &BTreeMap::new(), out))?;
+            let saved = Saved { root: root.clone(), names };
+            write(path, |out| archive::oci(&store, &[saved], &BTreeMap::new(), out))?;
         }
-        Place::DockerArchive(path) => write(path, |out| archive::docker(&store, &[saved(names)], out))?,
+        Place::DockerArchive(path) => {
+            let saved = Saved { root: root.clone(), names };
+            write(path, |out| archive::docker(&store, &[saved], out))?;
+        }
         Place::Layout { path, tag } => {
             let tag = tag.iter().map(|tag| (REF_NAME.to_owned(), tag.clone()));
             let annotations: BTreeMap<String, String> = tag.collect();
             let names = if annotations.is_empty() { names } else { Vec::new() };
-            archive::oci_directory(&store, &saved(names), &annotations, path).map_err(Failure::from_error)?;
+            let saved = Saved { root: root.clone(), names };
+            archive::oci_directory(&store, &saved, &annotations, path).map_err(Failure::from_error)?;
         }
     }
     super::print(&format!("{}\n", root.digest))

@@ -33,7 +33,7 @@ pub(crate) enum Command {
     /// Lists what says that it belongs to an image: signatures, bills of materials.
     Referrers(referrers::Args),
     /// Copies an image, with all its platforms, between registries, archives and layouts.
-    Copy(copy::Args),
+    Copy(Box<copy::Args>),
     /// Deletes tags or manifests in a registry.
     Delete(delete::Args),
 }
@@ -64,7 +64,7 @@ fn print(text: &str) -> Outcome {
 }
 
 /// Reads an image's name.
-fn name(text: &str) -> Result<Reference, Failure> {
+pub(crate) fn name(text: &str) -> Result<Reference, Failure> {
     text.parse().map_err(Failure::usage)
 }
 

@@ -68,7 +68,6 @@ impl Args {
         let before = store.resolve_name(name).ok().flatten();
         let is_new = before.as_ref() != Some(&pulled.manifest) || !pulled.fetched.is_empty();
         store.tag(name, &pulled.manifest).map_err(Failure::from_error)?;
-        store.add_repo_digest(name, &pulled.manifest.digest).map_err(Failure::from_error)?;
         if !self.quiet {
             for layer in &pulled.image.layers {
                 let fetched = pulled.fetched.contains(&layer.blob.digest);

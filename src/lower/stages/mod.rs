@@ -54,7 +54,7 @@ pub(super) enum Foundation {
     Stage(usize),
     /// An image.
     Image(BaseKey),
-    /// A named context that is a directory; nothing can be built on it, only read from it.
+    /// A named context that is files.
     Directory(String),
 }
 
@@ -137,12 +137,9 @@ impl<'a> Stages<'a> {
         let wanted = platform.as_ref().unwrap_or_else(|| self.options.platform());
         let replaced = name.and_then(|name| self.options.named_context(name, wanted));
         let (foundation, items) = match replaced {
-            Some((key, kind)) => (context_foundation(key, kind, wanted), Vec::new()),
+            Some((key, kind)) => (self.context(key, kind, wanted, image.span)?, Vec::new()),
             None => (self.foundation(&base, wanted, image.span)?, items(stage)),
         };
-        if let (None, Foundation::Directory(context)) = (replaced, &foundation) {
-            return Err(on_directory(context, image.span));
-        }
         let stage = replaced.is_none().then_some(stage);
         Ok(Entry { stage, name, foundation, items, written: base, span: image.span, inherited: false })
     }
@@ -169,9 +166,52 @@ impl<'a> Stages<'a> {
             }
         })?;
         if let Some((key, kind)) = self.options.named_context(name, platform) {
-            return Ok(context_foundation(key, kind, platform));
+            return self.context(key, kind, platform, span);
         }
         Ok(Foundation::Image(BaseKey { name: BaseName::Reference(reference), platform: platform.clone() }))
+    }
+
+    /// Returns what a named context is to those who stand on it or read from it.
+    fn context(
+        &self,
+        key: &str,
+        kind: &NamedContext,
+        platform: &Platform,
+        span: Span,
+    ) -> Result<Foundation, Diagnostic> {
+        Ok(match kind {
+            NamedContext::Directory => Foundation::Directory(key.to_owned()),
+            NamedContext::Scratch => Foundation::Scratch,
+            NamedContext::Image => Foundation::Image(BaseKey {
+                name: BaseName::Context(key.to_owned()),
+                platform: platform.clone(),
+            }),
+            NamedContext::Stage(stage) => match self.names.get(stage.to_ascii_lowercase().as_str()) {
+                Some(index) => Foundation::Stage(self.itself(*index)),
+                None => return Err(self.no_stage_above(key, stage, span)),
+            },
+        })
+    }
+
+    /// A stage is known once its FROM was read, so that no stage can stand on itself, or on one that stands on it.
+    fn no_stage_above(&self, key: &str, stage: &str, span: Span) -> Diagnostic {
+        let message = format!("the build context `{key}` is the stage `{stage}`, which does not stand above");
+        match self.similar_stage(stage) {
+            Some(similar) => {
+                Diagnostic::error(span, message).with_help(format!("did you mean stage `{similar}`?"))
+            }
+            None => Diagnostic::error(span, message).with_help(format!(
+                "move the stage above this line, or name another one with `--build-context {key}=target:STAGE`"
+            )),
+        }
+    }
+
+    /// Returns the entry that `index` stands for: a stage that a named context replaces by another one is that one.
+    fn itself(&self, index: usize) -> usize {
+        match self.entries[index] {
+            Entry { stage: None, foundation: Foundation::Stage(other), .. } => other,
+            _ => index,
+        }
     }
 
     /// Returns the stage that the user may have meant: one that differs in case or by a letter or two.
@@ -188,11 +228,7 @@ impl<'a> Stages<'a> {
         let last = self.entries.last().and_then(|entry| entry.name);
         let Some(target) = options.target.as_deref().or(last) else { return Ok(self.entries.len() - 1) };
         if let Some(stage) = self.names.get(target.to_ascii_lowercase().as_str()) {
-            let entry = &self.entries[*stage];
-            return match &entry.foundation {
-                Foundation::Directory(context) => Err(on_directory(context, entry.span)),
-                _ => Ok(*stage),
-            };
+            return Ok(self.itself(*stage));
         }
         let message = format!("target stage \"{target}\" could not be found");
         let Some(similar) = self.similar_stage(target) else {
@@ -251,7 +287,8 @@ impl<'a> Stages<'a> {
         match from.parse::<i64>() {
             Err(_) => self.named_source(from, span),
             Ok(number) => {
-                usize::try_from(number).ok().filter(|number| *number < self.entries.len()).ok_or_else(|| {
+                let known = usize::try_from(number).ok().filter(|number| *number < self.entries.len());
+                known.map(|number| self.itself(number)).ok_or_else(|| {
                     let message = format!("invalid stage index {number}");
                     Diagnostic::error(span, message)
                         .with_help(format!("stages are numbered from 0 to {}", self.entries.len() - 1))
@@ -262,11 +299,14 @@ impl<'a> Stages<'a> {
 
     fn named_source(&mut self, name: &str, span: Span) -> Result<usize, Diagnostic> {
         if let Some(stage) = self.names.get(name.to_ascii_lowercase().as_str()) {
-            return Ok(*stage);
+            return Ok(self.itself(*stage));
         }
         let platform = self.options.platform();
         let foundation =
             if name == "scratch" { Foundation::Scratch } else { self.image(name, platform, span)? };
+        if let Foundation::Stage(stage) = foundation {
+            return Ok(stage);
+        }
         let (written, items) = (name.to_owned(), Vec::new());
         self.entries.push(Entry {
             stage: None,
@@ -337,11 +377,6 @@ impl<'a> Stages<'a> {
     }
 }
 
-fn on_directory(context: &str, span: Span) -> Diagnostic {
-    Diagnostic::error(span, format!("`{context}` is a directory; a stage cannot be built on it yet"))
-        .with_help(format!("use `FROM scratch` and `COPY --from={context} / /`"))
-}
-
 fn items(stage: &Stage) -> Vec<Item<'_>> {
     let item = |instruction| Item {
         instruction: Cow::Borrowed(instruction),
@@ -349,16 +384,6 @@ fn items(stage: &Stage) -> Vec<Item<'_>> {
         sources: Vec::new(),
     };
     stage.instructions.iter().map(item).collect()
-}
-
-fn context_foundation(key: &str, kind: NamedContext, platform: &Platform) -> Foundation {
-    match kind {
-        NamedContext::Directory => Foundation::Directory(key.to_owned()),
-        NamedContext::Scratch => Foundation::Scratch,
-        NamedContext::Image => {
-            Foundation::Image(BaseKey { name: BaseName::Context(key.to_owned()), platform: platform.clone() })
-        }
-    }
 }
 
 fn in_file_trigger<'a>(instruction: &Instruction) -> Option<Item<'a>> {

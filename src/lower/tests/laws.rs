@@ -97,9 +97,58 @@ fn statement_80_a_replaced_stage_is_what_replaces_it() {
         names,
         ["[b 1/1] FROM a", "[stage-2 1/2] COPY --from=b / /", "[stage-2 2/2] COPY --from=a / /"]
     );
-    let case = Case::new(text, &json!({"contexts": {"a": "directory"}}));
-    let findings = case.lower().unwrap_err();
-    assert_eq!(findings[0].message, "`a` is a directory; a stage cannot be built on it yet");
+    let graph = lowered(text, &json!({"contexts": {"a": "directory"}}));
+    let names: Vec<_> = graph.steps().iter().map(|step| &*step.name).collect();
+    assert_eq!(
+        names,
+        ["[context a] FROM a", "[stage-2 1/2] COPY --from=b / /", "[stage-2 2/2] COPY --from=a / /"]
+    );
+}
+
+#[test]
+fn a_context_that_is_a_stage_is_read_like_that_stage() {
+    let contexts = json!({"contexts": {"busybox": "target:Own", "tools": "target:own", "old": "target:own"}});
+    let text = "FROM scratch AS own\nENV A=1\nONBUILD LABEL b=2\nCOPY x /\n\
+                FROM nowhere AS old\nRUN never\n\
+                FROM busybox:latest\nCOPY --from=tools /x /y\nRUN --mount=from=old,target=/o c\n";
+    let graph = lowered(text, &contexts);
+    let names: Vec<_> = graph.steps().iter().map(|step| &*step.name).collect();
+    assert_eq!(names[0], "[own 1/1] COPY x /");
+    assert_eq!(names.len(), 3, "{names:?}");
+    assert!(graph.steps()[1..].iter().all(|step| step.op.sources().iter().all(|source| source.index() == 0)));
+    let config = &graph.outputs[0].config.config;
+    assert!(config.env.contains(&"A=1".to_owned()), "{:?}", config.env);
+    assert_eq!(config.labels.get("b").map(String::as_str), Some("2"));
+}
+
+#[test]
+fn a_context_that_is_a_stage_cannot_stand_on_itself() {
+    for (text, contexts, message) in [
+        (
+            "FROM busybox AS own\n",
+            json!({"busybox": "target:own"}),
+            "the build context `busybox` is the stage `own`, which does not stand above",
+        ),
+        (
+            "FROM a AS b\nFROM scratch AS c\nCOPY x /\n",
+            json!({"b": "target:c"}),
+            "the build context `b` is the stage `c`, which does not stand above",
+        ),
+        (
+            "FROM scratch AS first\nCOPY --from=tools / /\nFROM first AS later\n",
+            json!({"tools": "target:later"}),
+            "cannot copy from stage \"later\", it needs to be defined before current stage \"first\"",
+        ),
+        (
+            "FROM a\n",
+            json!({"a": "target:none"}),
+            "the build context `a` is the stage `none`, which does not stand above",
+        ),
+    ] {
+        let findings = Case::new(text, &json!({"contexts": contexts})).lower().unwrap_err();
+        assert_eq!(findings[0].message, message, "{text}");
+        assert!(findings[0].help.is_some(), "{text}");
+    }
 }
 
 #[test]

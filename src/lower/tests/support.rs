@@ -10,7 +10,7 @@ use crate::digest::{DiffId, Digest};
 use crate::dockerfile;
 use crate::graph::{Graph, Network};
 use crate::image::{Blob, Image, Layer};
-use crate::lower::{BaseKey, BaseName, Bases, Lowered, NamedContext, Options, lower};
+use crate::lower::{BaseKey, BaseName, Bases, Foreign, Lowered, NamedContext, Options, lower};
 use crate::oci::ImageConfig;
 
 /// One file of the test data.
@@ -111,6 +111,15 @@ fn options(settings: &Value) -> Options {
     let mut options = Options::new("linux/amd64".parse().unwrap());
     options.target = text("target");
     options.target_platform = text("platform").map(|platform| platform.parse().unwrap());
+    options.foreign = map("foreign")
+        .map(|(name, interpreter)| {
+            let execution = match &*interpreter {
+                "" => Foreign::Executed,
+                path => Foreign::NeedsInterpreter(path.to_owned()),
+            };
+            (name, execution)
+        })
+        .collect();
     options.build_args = map("build_args").collect();
     options.labels = map("labels").collect();
     options.named_contexts = map("contexts")
@@ -119,6 +128,9 @@ fn options(settings: &Value) -> Options {
                 "directory" => NamedContext::Directory,
                 "image" => NamedContext::Image,
                 "scratch" => NamedContext::Scratch,
+                stage if stage.starts_with("target:") => {
+                    NamedContext::Stage(stage["target:".len()..].to_owned())
+                }
                 other => panic!("no kind of context: {other}"),
             };
             (name, kind)

@@ -101,8 +101,6 @@ impl Registry {
             }
         }
         self.remember(&plan, reference);
-        let noted = self.store.add_repo_digest(reference, &root.digest);
-        noted.map_err(|error| store_error(&root.digest, error))?;
         Ok(Pushed { reference: reference.clone(), root: root.clone(), unchanged, blobs })
     }
 

@@ -8,7 +8,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Timestamps};
 use rustix::io::Errno;
 
-use crate::path::RelPath;
+use crate::path::{LinkLoop, RelPath};
+
+/// As the kernel does.
+const MOST_LINKS: usize = 40;
 
 /// What a mount needs to stand on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,41 +95,18 @@ fn make(parent: BorrowedFd<'_>, name: &[u8], kind: Kind) -> io::Result<bool> {
 
 /// Returns `path` with every symbolic link on it replaced, as far as it exists.
 pub(super) fn follow(root: BorrowedFd<'_>, path: &RelPath) -> io::Result<RelPath> {
-    const MOST_LINKS: usize = 40;
-    let mut links = 0;
-    let mut at = RelPath::root();
-    let mut pending: Vec<Vec<u8>> = path.components().rev().map(<[u8]>::to_vec).collect();
-    while let Some(name) = pending.pop() {
-        match &*name {
-            b"" | b"." => continue,
-            b".." => {
-                at = at.parent().unwrap_or_default();
-                continue;
-            }
-            _ => {}
-        }
-        let next = at.child(&name);
-        let target = match link_target(root, &at, &name)? {
-            Some(target) => target,
-            None => {
-                at = next;
-                continue;
-            }
-        };
-        links += 1;
-        if links > MOST_LINKS {
-            return Err(io::Error::from_raw_os_error(libc::ELOOP));
-        }
-        if target.starts_with(b"/") {
-            at = RelPath::root();
-        }
-        pending.extend(target.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec));
-    }
-    Ok(at)
+    path.follow_links(true, MOST_LINKS, |link| link_target(root, link))
 }
 
-fn link_target(root: BorrowedFd<'_>, parent: &RelPath, name: &[u8]) -> io::Result<Option<Vec<u8>>> {
-    let parent = match open(root, parent) {
+impl From<LinkLoop> for io::Error {
+    fn from(_: LinkLoop) -> Self {
+        Self::from_raw_os_error(libc::ELOOP)
+    }
+}
+
+fn link_target(root: BorrowedFd<'_>, path: &RelPath) -> io::Result<Option<Vec<u8>>> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
+    let parent = match open(root, &parent) {
         Ok(parent) => parent,
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(None),
         Err(error) => return Err(error),
