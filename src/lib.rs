@@ -45,6 +45,7 @@
 //! | [`graph`] | steps, operations, outputs; a cycle cannot be built | nouns, `address` |
 //! | [`lower`] | the only bridge from the language to the graph: scopes, ONBUILD, pruning, config and history | `dockerfile`, `graph`, `address`, nouns |
 //! | [`checkup`] | looking at a Dockerfile without building it: checks, outline, targets, mending | `dockerfile`, `graph`, `lower`, `pattern` |
+//! | [`deploy`] | the files of deploy platforms: which images they want built | nouns |
 //! | [`store`] | blobs in an OCI layout, images and their names, entries of layers, records, directories, leases, collection | nouns, `graph` (how a cache mount is shared) |
 //! | [`place`] | what COPY, ADD and WORKDIR mean: selections and a view to changes; pure | `tree`, `pattern` |
 //! | [`context`] | directories as build contexts, their listing, digests and stat cache | `pattern`, `place`, `store`, `tree` |
@@ -72,6 +73,7 @@ pub mod builder;
 pub mod cache;
 pub mod checkup;
 pub mod context;
+pub mod deploy;
 pub mod diagnostic;
 pub mod digest;
 pub mod dockerfile;

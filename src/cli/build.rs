@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use kiln::builder::{
     self, AddressOptions, Annotations, Built, Destination, Export, ExportKind, NamedContext, Request,
 };
+use kiln::context::IgnoreFile;
+use kiln::deploy::{Image, Tag};
 use kiln::diagnostic::Source;
 use kiln::oci::Platform;
 use kiln::reference::Reference;
@@ -17,6 +19,7 @@ use super::Outcome;
 use super::buildx;
 use super::check::{self, Call};
 use super::context;
+use super::deploy::{DeployArgs, Wanted};
 use super::docker_config;
 use super::environment::Environment;
 use super::image_options::ImageArgs;
@@ -28,10 +31,12 @@ use super::ssh;
 use super::step_options::{StepArgs, StepOptions};
 
 /// The arguments of `kiln build`.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     source: SourceArgs,
+    #[command(flatten)]
+    deploy: DeployArgs,
     #[command(flatten)]
     image: ImageArgs,
     /// Names the image in the store, and in archives; can be given several times.
@@ -72,7 +77,10 @@ pub(crate) struct SourceArgs {
     /// The build context: a directory, `-` (an archive or a Dockerfile on standard input), a git repository
     /// (`https://host/name.git#ref:directory`, `git@host:name`), or the address of an archive or a Dockerfile.
     #[arg(value_name = "CONTEXT")]
-    context: PathBuf,
+    context: Option<PathBuf>,
+    /// What takes the place of the context's `.dockerignore`.
+    #[arg(skip)]
+    ignore_file: Option<PathBuf>,
     /// The Dockerfile; `-` is standard input. The default is `Dockerfile` in the context. In an archive or a
     /// repository the path is the context's.
     #[arg(short, long, value_name = "FILE")]
@@ -109,6 +117,9 @@ pub(crate) struct SourceArgs {
 impl SourceArgs {
     /// Reads the Dockerfile and makes of the arguments what is meant by them.
     pub(crate) fn request(&self, environment: &Environment) -> Result<Request, Failure> {
+        if self.context.is_none() {
+            return Err(Failure::usage("no build context: give a directory, for example `.`"));
+        }
         let mut steps = self.steps.options()?;
         let named_contexts = self.named_contexts()?;
         if self.named(&steps).address()?.as_ref().is_some_and(context::is_ssh) {
@@ -121,12 +132,19 @@ impl SourceArgs {
         }
         let named = self.named(&steps);
         let found = named.find(environment)?;
+        let ignore = match &self.ignore_file {
+            Some(path) => {
+                let text = fs_err::read(path).map_err(Failure::from_error)?;
+                Some(IgnoreFile { path: path.clone(), text })
+            }
+            None => found.ignore,
+        };
         let mut request = Request {
             syntax: syntax_override(&self.build_arg),
             dockerfile: found.dockerfile,
             context: found.context,
             foreign_context: found.foreign,
-            ignore: found.ignore,
+            ignore,
             named_contexts,
             target: self.target.clone(),
             build_args: self.build_args_and_proxies(environment)?,
@@ -163,7 +181,11 @@ impl SourceArgs {
             keep_git_dir: set("BUILDKIT_CONTEXT_KEEP_GIT_DIR")
                 .is_some_and(|value| matches!(&*value, "1" | "t" | "T" | "true" | "TRUE" | "True")),
         };
-        context::Named { context: &self.context, file: self.file.as_deref(), options, steps }
+        context::Named { context: self.context(), file: self.file.as_deref(), options, steps }
+    }
+
+    fn context(&self) -> &Path {
+        self.context.as_deref().unwrap_or(Path::new("."))
     }
 
     /// Finds the time that `SOURCE_DATE_EPOCH` stands for; the argument then says it in seconds.
@@ -191,12 +213,11 @@ impl SourceArgs {
     /// Takes a context that is a file for the Dockerfile; says whether there still is a context.
     pub(crate) fn or_lone_dockerfile(&self) -> (Self, bool) {
         let mut own = self.clone();
-        if self.file.is_some() || !self.context.is_file() {
+        if self.file.is_some() || !self.context().is_file() {
             return (own, true);
         }
-        let directory = self.context.parent().filter(|parent| !parent.as_os_str().is_empty());
-        own.file =
-            Some(std::mem::replace(&mut own.context, directory.unwrap_or_else(|| Path::new(".")).to_owned()));
+        let directory = self.context().parent().filter(|parent| !parent.as_os_str().is_empty());
+        own.file = own.context.replace(directory.unwrap_or_else(|| Path::new(".")).to_owned());
         (own, false)
     }
 
@@ -205,7 +226,7 @@ impl SourceArgs {
         if self.file.as_deref() == Some(Path::new("-")) {
             return None;
         }
-        let named = self.file.clone().unwrap_or_else(|| self.context.join("Dockerfile"));
+        let named = self.file.clone().unwrap_or_else(|| self.context().join("Dockerfile"));
         Some(kiln::context::find_dockerfile(&named))
     }
 
@@ -240,9 +261,55 @@ impl SourceArgs {
     }
 }
 
-/// Runs a build, or answers what is asked of the Dockerfile.
+impl Args {
+    /// Adds what a deploy platform's file says about an image: what the user said stays.
+    fn with(&self, image: &Image, wanted: &Wanted) -> Self {
+        let mut own = self.clone();
+        let source = &mut own.source;
+        if source.context.is_none() || wanted.context_is_place {
+            source.context = Some(image.context.clone());
+        }
+        if source.file.is_none() {
+            source.file.clone_from(&image.dockerfile);
+        }
+        source.ignore_file.clone_from(&image.ignore_file);
+        if source.target.is_none() {
+            source.target.clone_from(&image.target);
+        }
+        let platform = || format!("{}/{}", image.platform.os, image.platform.architecture);
+        source.platform.get_or_insert_with(platform);
+        let said = self.source.build_args();
+        let unsaid = image.build_args.iter().filter(|(name, _)| !said.contains_key(*name));
+        source.build_arg.extend(unsaid.map(|(name, value)| format!("{name}={value}")));
+        // A name of this machine is no place to push to.
+        let counts = !matches!(image.tag, Tag::Local(_)) || !self.pushes();
+        if own.tag.is_empty() && counts {
+            own.tag.extend(image.tag.reference().cloned());
+        }
+        own
+    }
+
+    fn pushes(&self) -> bool {
+        let mut exports = self.output.iter().flat_map(|output| &output.exports);
+        self.image.pushes() || exports.any(|export| export.kind == ExportKind::Registry)
+    }
+}
+
+/// Runs a build, or all that a deploy platform's file asks for; or answers what is asked of the Dockerfile.
 pub(crate) fn run(args: &Args, environment: &Environment) -> Outcome {
-    execute(args, environment).map(drop)
+    let Some(wanted) = args.deploy.read(args.source.context.as_deref())? else {
+        return execute(args, environment).map(drop);
+    };
+    let to_one_place =
+        args.output.iter().flat_map(|output| &output.exports).any(|export| export.destination.is_some());
+    wanted.check_single(&[
+        ("--tag", !args.tag.is_empty()),
+        ("--file", args.source.file.is_some()),
+        ("--output with dest", to_one_place),
+        ("--iidfile", args.iidfile.is_some()),
+        ("--metadata-file", args.metadata_file.is_some()),
+    ])?;
+    wanted.images.iter().try_for_each(|image| execute(&args.with(image, &wanted), environment).map(drop))
 }
 
 /// What came of a build, and the names that it was given.

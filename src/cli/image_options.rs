@@ -7,7 +7,7 @@ use super::registry::push::LimitArgs;
 use super::report::Failure;
 
 /// What is said about the image.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ImageArgs {
     /// Adds an annotation to the manifest, or with `manifest-descriptor:` to its descriptor in an OCI layout.
     #[arg(long, value_name = "[LEVEL:]KEY=VALUE")]
@@ -29,7 +29,7 @@ pub(crate) struct ImageArgs {
 }
 
 /// What docker's command lines may say, and what makes no difference here.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 struct AcceptedArgs {
     /// Accepted if `false`: kiln makes no attestations.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -55,6 +55,11 @@ pub(crate) struct ImageOptions {
 }
 
 impl ImageArgs {
+    /// Tells whether --push was given.
+    pub(crate) const fn pushes(&self) -> bool {
+        self.push
+    }
+
     /// Reads the arguments; `exports` are those of --output, to which --load and --push may add one each; for
     /// none at all the image goes into the store.
     pub(crate) fn options(&self, exports: &mut Vec<Export>) -> Result<ImageOptions, Failure> {

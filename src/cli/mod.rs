@@ -11,6 +11,7 @@ mod buildx;
 mod check;
 mod context;
 mod contexts;
+mod deploy;
 mod docker;
 mod docker_config;
 mod environment;

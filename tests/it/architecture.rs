@@ -28,6 +28,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("graph", &[GROUND, NOUNS, "address"]),
     ("lower", &[GROUND, NOUNS, "address dockerfile graph"]),
     ("checkup", &[GROUND, NOUNS, "dockerfile graph lower pattern"]),
+    ("deploy", &[GROUND, NOUNS]),
     ("store", &[GROUND, NOUNS, "graph"]),
     ("place", &[GROUND, "pattern tree"]),
     ("context", &[GROUND, "pattern place store tree"]),
@@ -52,7 +53,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms of pure decisions: they open no file and no socket, start no process and read no clock.
-const PURE: &str = "address assemble/history cache checkup diagnostic digest dockerfile event graph image lower mode oci path pattern place reference secret time tree ulimit";
+const PURE: &str = "address assemble/history cache checkup deploy diagnostic digest dockerfile event graph image lower mode oci path pattern place reference secret time tree ulimit";
 const EFFECTS: [&str; 11] = [
     "fs_err",
     "std::fs",

@@ -20,12 +20,12 @@ fn project(seconds: &str) -> Option<Kiln> {
 }
 
 /// A number of seconds that nobody else sleeps for.
-fn mark(test: u32) -> String {
+pub(crate) fn mark(test: u32) -> String {
     format!("{}{test:03}", std::process::id())
 }
 
 /// Counts the processes that sleep for `seconds`.
-fn sleeping(seconds: &str) -> usize {
+pub(crate) fn sleeping(seconds: &str) -> usize {
     let sleeps = |entry: &std::fs::DirEntry| {
         let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
         line.split(|byte| *byte == 0).nth(1) == Some(seconds.as_bytes())
@@ -33,13 +33,13 @@ fn sleeping(seconds: &str) -> usize {
     std::fs::read_dir("/proc").unwrap().filter_map(Result::ok).filter(sleeps).count()
 }
 
-fn mounts_below(path: &Path) -> Vec<String> {
+pub(crate) fn mounts_below(path: &Path) -> Vec<String> {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     mounts.lines().filter(|line| line.contains(path.to_str().unwrap())).map(str::to_owned).collect()
 }
 
 /// Waits until something holds, at most half a minute.
-fn soon(holds: impl Fn() -> bool) -> bool {
+pub(crate) fn soon(holds: impl Fn() -> bool) -> bool {
     (0..600).any(|_| {
         std::thread::sleep(Duration::from_millis(50));
         holds()

@@ -6,6 +6,7 @@
 
 pub(crate) mod bases;
 pub(crate) mod build_bench;
+pub(crate) mod cloudflare;
 pub(crate) mod fault;
 pub(crate) mod kiln;
 pub(crate) mod listing;
@@ -15,6 +16,7 @@ pub(crate) mod sshd;
 pub(crate) mod surroundings;
 pub(crate) mod validate;
 pub(crate) mod web;
+pub(crate) mod wrangler;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

@@ -6,14 +6,22 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// A bcrypt line for [`USER`] and [`PASSWORD`], so that no tool is needed to make it.
-const HTPASSWD: &str = "user:$2y$05$abcdefghijklmnopqrstuuHIrMEWpUCQe2YqFR3sXwQ75u4od..9q\n";
+/// Bcrypt lines for [`USER`] and [`FLY_USER`], so that no tool is needed to make them.
+const HTPASSWD: &str = "user:$2y$05$abcdefghijklmnopqrstuuHIrMEWpUCQe2YqFR3sXwQ75u4od..9q
+x:$2y$05$abcdefghijklmnopqrstuuXB6sbod/JFLRmGWAPk6gx3gdty/DQ6q
+";
 
 /// The user of a registry with [`Options::password`].
 pub(crate) const USER: &str = "user";
 
 /// Its password.
 pub(crate) const PASSWORD: &str = "pw";
+
+/// The user that Fly.io's logins name.
+pub(crate) const FLY_USER: &str = "x";
+
+/// Its password: base64 of the pair is another one in the alphabet for URLs.
+pub(crate) const FLY_TOKEN: &str = "~fly?~>token";
 
 /// How long a registry may take to listen on a busy machine.
 const START_TIMEOUT: Duration = Duration::from_secs(30);

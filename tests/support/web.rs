@@ -1,17 +1,21 @@
 //! A web server on loopback whose answers a test decides: conditions, ranges, redirects, broken connections.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 /// A request as the server saw it.
 #[derive(Debug, Clone)]
 pub(crate) struct WebRequest {
+    /// The method.
+    pub(crate) method: String,
     /// The path with the query.
     pub(crate) path: String,
     /// The headers, names in lower case.
     pub(crate) headers: BTreeMap<String, String>,
+    /// The body.
+    pub(crate) body: Vec<u8>,
 }
 
 /// What is answered.
@@ -92,7 +96,8 @@ fn serve(mut client: TcpStream, log: &Mutex<Vec<WebRequest>>, decide: &Decide) -
     let mut reader = BufReader::new(client.try_clone()?);
     let mut first = String::new();
     reader.read_line(&mut first)?;
-    let path = first.split_whitespace().nth(1).unwrap_or_default().to_owned();
+    let mut words = first.split_whitespace().map(str::to_owned);
+    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let mut headers = BTreeMap::new();
     loop {
         let mut line = String::new();
@@ -103,7 +108,8 @@ fn serve(mut client: TcpStream, log: &Mutex<Vec<WebRequest>>, decide: &Decide) -
             headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
         }
     }
-    let request = WebRequest { path, headers };
+    let body = read_body(&mut reader, &headers)?;
+    let request = WebRequest { method, path, headers, body };
     let earlier = {
         let mut log = log.lock().expect("no server thread panics");
         let earlier = log.iter().filter(|other| other.path == request.path).count();
@@ -120,4 +126,23 @@ fn serve(mut client: TcpStream, log: &Mutex<Vec<WebRequest>>, decide: &Decide) -
     }
     client.write_all(b"\r\n")?;
     client.write_all(&answer.body[..answer.cut.unwrap_or(answer.body.len())])
+}
+
+fn read_body(reader: &mut impl BufRead, headers: &BTreeMap<String, String>) -> std::io::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    if headers.get("transfer-encoding").is_none_or(|encoding| encoding != "chunked") {
+        let size = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+        reader.take(size).read_to_end(&mut body)?;
+        return Ok(body);
+    }
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let size = u64::from_str_radix(line.trim(), 16).unwrap_or(0);
+        reader.by_ref().take(size).read_to_end(&mut body)?;
+        reader.read_line(&mut String::new())?;
+        if size == 0 {
+            return Ok(body);
+        }
+    }
 }
