@@ -52,6 +52,8 @@ pub enum Event {
     },
     /// A finding that does not stop the build.
     Warning(Diagnostic),
+    /// Something that does not stop the build and stands in no file, for example a cache that is not there.
+    Notice(String),
     /// A task begins: a step, a pull, an export.
     TaskStarted {
         /// The task.

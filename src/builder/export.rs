@@ -1,5 +1,6 @@
 //! The image goes where it was asked for.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::os::fd::AsFd;
@@ -7,15 +8,21 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::built::{Built, BuiltImage};
-use super::image::MadeImage;
+use super::cache;
+use super::image::{Made, MadeImage};
 use super::{Annotations, Destination, Error, Export, ExportKind, Request, squash};
 use crate::archive;
 use crate::assemble::{Assembled, Flavor};
+use crate::cache::Key;
 use crate::graph::Graph;
 use crate::image::Blob;
 use crate::layer::{self, Compression, PackOptions};
 use crate::reference::Reference;
 use crate::solve::{self, Snapshot, Solution, Workshop};
+use crate::time::Timestamp;
+
+/// When images were first made, by what is in them.
+pub(super) type Times = BTreeMap<Key, Timestamp>;
 
 /// Assembles the image and writes it to every place that the request names.
 pub(super) fn export(
@@ -23,8 +30,9 @@ pub(super) fn export(
     graph: &Graph,
     solution: &Solution,
     workshop: &Workshop<'_>,
-) -> Result<Built, Error> {
-    let mut built = Built::default();
+) -> Result<(Built, Times), Error> {
+    let (mut built, mut times) = (Built::default(), Times::new());
+    let inline_cache = cache::inline(request, graph, solution, workshop)?;
     for (output, root) in graph.outputs.iter().zip(&solution.roots) {
         let made = MadeImage { output, root: root.clone(), merge: None };
         let squashed = match request.squash && request.exports.iter().any(|export| export.kind.is_image()) {
@@ -32,10 +40,12 @@ pub(super) fn export(
             false => None,
         };
         let made = squashed.unwrap_or(made);
+        let inline = inline_cache.as_ref();
         for export in &request.exports {
             if export.kind.is_image() {
-                let image =
-                    made.assemble(solution, workshop, export.flavor(request), &request.annotations)?;
+                let Made { image, key, created } =
+                    made.assemble(solution, workshop, export.flavor(request), &request.annotations, inline)?;
+                times.insert(key, created);
                 built.image =
                     Some(BuiltImage { manifest: image.manifest.clone(), config: image.config.clone() });
                 let names: Vec<Reference> = request.tags.iter().chain(&export.names).cloned().collect();
@@ -45,7 +55,7 @@ pub(super) fn export(
             }
         }
     }
-    Ok(built)
+    Ok((built, times))
 }
 
 impl ExportKind {
@@ -75,7 +85,9 @@ impl Export {
 impl Request {
     /// Returns how new layers are packed: what the exports ask for, which is the same for all of them.
     pub(super) fn packing(&self) -> PackOptions {
-        let compression = self.exports.iter().find_map(|export| export.compression);
+        let of_exports = self.exports.iter().find_map(|export| export.compression);
+        let of_caches = || self.cache_to.iter().find_map(|target| target.compression);
+        let compression = of_exports.or_else(of_caches);
         let rewrite = self.exports.iter().any(|export| export.rewrite_timestamps);
         PackOptions {
             compression: compression.unwrap_or_default(),

@@ -13,6 +13,7 @@ use kiln::reference::Reference;
 use kiln::time::Timestamp;
 
 use super::Outcome;
+use super::cache_options::CacheArgs;
 use super::check::{self, Call};
 use super::context;
 use super::environment::Environment;
@@ -30,6 +31,8 @@ pub(crate) struct Args {
     source: SourceArgs,
     #[command(flatten)]
     image: ImageArgs,
+    #[command(flatten)]
+    cache: CacheArgs,
     /// Names the image in the store, and in archives; can be given several times.
     #[arg(short, long, value_name = "NAME[:TAG]")]
     tag: Vec<Reference>,
@@ -134,6 +137,8 @@ impl SourceArgs {
             annotations: Annotations::default(),
             tags: Vec::new(),
             exports: Vec::new(),
+            cache_from: Vec::new(),
+            cache_to: Vec::new(),
         };
         self.set_epoch(&mut request, environment)?;
         Ok(request)
@@ -230,6 +235,7 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Outcome {
     request.exports = exports(&args.output)?;
     let image = args.image.options(&mut request.exports)?;
     (request.annotations, request.squash) = (image.annotations, image.squash);
+    (request.cache_from, request.cache_to) = args.cache.options(&request.exports, request.squash)?;
     if let Some(jobs) = args.jobs {
         request.jobs = jobs.get();
     }

@@ -4,6 +4,7 @@
 //! standard output, everything else to standard error.
 
 mod build;
+mod cache_options;
 mod check;
 mod context;
 mod environment;

@@ -1,4 +1,4 @@
-//! From a name to an image: manifest and config, no layer.
+//! From a name to an image or something else that has a manifest and a config: those two, no layer.
 
 use oci_spec::image::{Descriptor, ImageManifest};
 
@@ -37,15 +37,39 @@ impl Registry {
     /// documents are not what their digests promise.
     pub fn resolve(&self, reference: &Reference, platform: &Platform) -> Result<Image, Error> {
         let endpoints = self.hosts.endpoints(reference)?;
-        in_turn(&endpoints, &reference.to_string(), |endpoint| self.resolve_at(endpoint, reference, platform))
+        in_turn(&endpoints, &reference.to_string(), |endpoint| {
+            let (digest, manifest, config) = self.documents_at(endpoint, reference, platform)?;
+            let image = assemble::image_of(digest, &manifest, &config);
+            let mut image = image.map_err(|source| unusable(endpoint, source))?;
+            if !image.layers.iter().all(|layer| self.store.contains(&layer.blob)) {
+                image.remote = Some(reference.clone());
+            }
+            Ok(image)
+        })
     }
 
-    fn resolve_at(
+    /// Reads a manifest, the one for `platform` if there are several, and the bytes of its config, whatever they are.
+    ///
+    /// # Errors
+    /// If no endpoint serves it.
+    pub fn documents(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<(ImageManifest, Vec<u8>), Error> {
+        let endpoints = self.hosts.endpoints(reference)?;
+        in_turn(&endpoints, &reference.to_string(), |endpoint| {
+            let (_, manifest, config) = self.documents_at(endpoint, reference, platform)?;
+            Ok((manifest, config))
+        })
+    }
+
+    fn documents_at(
         &self,
         endpoint: &Endpoint,
         reference: &Reference,
         platform: &Platform,
-    ) -> Result<Image, Error> {
+    ) -> Result<(Digest, ImageManifest, Vec<u8>), Error> {
         let named = match reference.digest {
             Some(digest) => digest,
             None => {
@@ -54,14 +78,9 @@ impl Registry {
             }
         };
         let (digest, manifest) = self.manifest(endpoint, reference, named, platform)?;
-        let unusable = |source| unusable(endpoint, source);
-        let config = checked(digest, manifest.config()).map_err(unusable)?;
+        let config = checked(digest, manifest.config()).map_err(|source| unusable(endpoint, source))?;
         let config = self.config(endpoint, &config)?;
-        let mut image = assemble::image_of(digest, &manifest, &config).map_err(unusable)?;
-        if !image.layers.iter().all(|layer| self.store.contains(&layer.blob)) {
-            image.remote = Some(reference.clone());
-        }
-        Ok(image)
+        Ok((digest, manifest, config))
     }
 
     /// Follows indexes to the manifest for `platform`.
