@@ -9,6 +9,7 @@ mod architecture;
 mod archive;
 mod build;
 mod cache;
+mod cache_exchange;
 mod errors;
 mod image_options;
 mod images;
