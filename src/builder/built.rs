@@ -5,12 +5,15 @@ use serde_json::{Value, json};
 use crate::digest::Digest;
 use crate::image::Blob;
 use crate::reference::Reference;
+use crate::registry::Pushed;
 
 /// What came of a build.
 #[derive(Debug, Clone, Default)]
 pub struct Built {
     /// The image, unless only files were asked for.
     pub image: Option<BuiltImage>,
+    /// What came of each push, in the order of the names.
+    pub pushed: Vec<Pushed>,
 }
 
 /// The documents of a built image.

@@ -14,10 +14,12 @@ use super::{Annotations, Destination, Error, Export, ExportKind, Request, squash
 use crate::archive;
 use crate::assemble::{Assembled, Flavor};
 use crate::cache::Key;
+use crate::event::{Event, Stream};
 use crate::graph::Graph;
 use crate::image::Blob;
 use crate::layer::{self, Compression, PackOptions};
 use crate::reference::Reference;
+use crate::registry::{Limits, Pushed, Registry, Step};
 use crate::solve::{self, Snapshot, Solution, Workshop};
 use crate::time::Timestamp;
 
@@ -30,6 +32,7 @@ pub(super) fn export(
     graph: &Graph,
     solution: &Solution,
     workshop: &Workshop<'_>,
+    registry: &Registry,
 ) -> Result<(Built, Times), Error> {
     let (mut built, mut times) = (Built::default(), Times::new());
     let inline_cache = cache::inline(request, graph, solution, workshop)?;
@@ -48,8 +51,19 @@ pub(super) fn export(
                 times.insert(key, created);
                 built.image =
                     Some(BuiltImage { manifest: image.manifest.clone(), config: image.config.clone() });
-                let names: Vec<Reference> = request.tags.iter().chain(&export.names).cloned().collect();
-                write_image(export, &image, made.root.as_ref(), &names, &request.annotations, workshop)?;
+                let names: Vec<Reference> = request.names(export).cloned().collect();
+                if export.kind == ExportKind::Registry {
+                    for name in &names {
+                        let name = if export.by_digest {
+                            name.at_digest(image.manifest.digest)
+                        } else {
+                            name.clone()
+                        };
+                        built.pushed.push(push(&name, &image, &request.limits, registry, workshop)?);
+                    }
+                } else {
+                    write_image(export, &image, made.root.as_ref(), &names, &request.annotations, workshop)?;
+                }
             } else {
                 write_files(export, root.as_ref(), workshop)?;
             }
@@ -62,7 +76,7 @@ impl ExportKind {
     /// Tells whether the form has layers, and not just files.
     pub const fn is_image(self) -> bool {
         match self {
-            Self::Store | Self::Oci | Self::OciDirectory | Self::Docker => true,
+            Self::Store | Self::Oci | Self::OciDirectory | Self::Docker | Self::Registry => true,
             Self::Local | Self::Tar => false,
         }
     }
@@ -114,11 +128,15 @@ fn write_image(
     let name = match export.kind {
         ExportKind::Store => "storing the image",
         ExportKind::Oci | ExportKind::OciDirectory => "writing the OCI layout",
-        ExportKind::Docker | ExportKind::Local | ExportKind::Tar => "writing the docker archive",
+        ExportKind::Docker | ExportKind::Local | ExportKind::Tar | ExportKind::Registry => {
+            "writing the docker archive"
+        }
     };
     workshop.task(name.to_owned(), |_| match (export.kind, &export.destination) {
         (ExportKind::Store, _) => {
             solve::fetch_layers(root, workshop)?;
+            // What is known by its digest alone has no name here either.
+            let names = if export.by_digest { &[] } else { names };
             names.iter().try_for_each(|name| store.tag(name, manifest))?;
             Ok(())
         }
@@ -132,6 +150,29 @@ fn write_image(
             to_file(to, |out| Ok(archive::oci(store, manifest, names, &annotations.descriptor, out)?))
         }
         (_, None) => unreachable!("every form but the store's has a destination"),
+    })
+}
+
+/// Pushes the image under one name; each blob's fate is a line of the task.
+fn push(
+    name: &Reference,
+    image: &Assembled,
+    limits: &Limits,
+    registry: &Registry,
+    workshop: &Workshop<'_>,
+) -> Result<Pushed, Error> {
+    workshop.task(format!("pushing {}", name.familiar()), |task| {
+        let tell = |step: Step<'_>| {
+            workshop.listener.event(match step {
+                Step::Sent { done, total } => Event::TaskProgress { task, done, total: Some(total) },
+                Step::Blob(blob) => {
+                    let line = format!("{}: {}\n", blob.digest, blob.how);
+                    Event::TaskOutput { task, stream: Stream::Stdout, bytes: line.into_bytes() }
+                }
+            });
+        };
+        let layers: Vec<Blob> = image.image.layers.iter().map(|layer| layer.blob.clone()).collect();
+        cache::push(name, &image.manifest, &layers, limits, &tell, registry, workshop)
     })
 }
 

@@ -20,6 +20,7 @@ mod remotes;
 mod request;
 mod squash;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 
@@ -177,6 +178,21 @@ fn context_of(path: &Path, ignore: Option<IgnoreFile>, store: &Store) -> Result<
     Ok(solve::Context { path: path.to_owned(), ignore, ignore_file, stat_cache: store.stat_cache_path(&key) })
 }
 
+/// Asks before anything is built whether what will be pushed may be: once for each repository.
+fn check_pushes(request: &Request, registry: &Registry) -> Result<(), Error> {
+    let mut asked = BTreeSet::new();
+    let pushed = request.exports.iter().filter(|export| export.kind == ExportKind::Registry);
+    let images = pushed.flat_map(|export| request.names(export));
+    let caches =
+        request.cache_to.iter().filter(|target| !target.ignore_error).filter_map(CacheTarget::pushed);
+    for name in images.chain(caches) {
+        if asked.insert(name.name()) {
+            registry.check_push(name)?;
+        }
+    }
+    Ok(())
+}
+
 /// Builds what `request` says.
 ///
 /// # Errors
@@ -192,6 +208,7 @@ pub fn build(
     listener.event(Event::Started { rung: request.isolation.to_string() });
     // Blobs of a running build are not garbage, named or not.
     let _lease = store.lease()?;
+    check_pushes(request, registry)?;
     let Plan { graph, warnings } = plan(request, Lookup::Images { store, registry })?;
     for warning in warnings {
         listener.event(Event::Warning(warning));
@@ -226,11 +243,11 @@ pub fn build(
     let (built, times, solution) = cache::without_broken(&mut workshop, |workshop| {
         let solution = solve::solve(&graph, workshop, request.what_to_pack())?;
         contexts.remember();
-        let (built, times) = export::export(request, &graph, &solution, workshop)?;
+        let (built, times) = export::export(request, &graph, &solution, workshop, registry)?;
         Ok((built, times, solution))
     })?;
     cache::without_broken(&mut workshop, |workshop| {
-        cache::export(request, &graph, &solution, &times, workshop)
+        cache::export(request, &graph, &solution, &times, workshop, registry)
     })?;
     Ok(built)
 }

@@ -12,6 +12,7 @@ use crate::graph::{Network, Remote};
 use crate::layer::Compression;
 use crate::oci::Platform;
 use crate::reference::Reference;
+use crate::registry::Limits;
 use crate::sandbox::Isolation;
 use crate::secret::Secrets;
 use crate::time::Timestamp;
@@ -80,6 +81,8 @@ pub struct Request {
     pub cache_from: Vec<CacheSource>,
     /// Where the cache goes.
     pub cache_to: Vec<CacheTarget>,
+    /// What a pushed image must not exceed.
+    pub limits: Limits,
 }
 
 /// What is said about an image beside its config.
@@ -168,7 +171,7 @@ impl FromStr for NamedContext {
 pub struct Export {
     /// The form.
     pub kind: ExportKind,
-    /// The place; `None` for the store.
+    /// The place; `None` for the store and for registries.
     pub destination: Option<Destination>,
     /// Names beside the request's tags.
     pub names: Vec<Reference>,
@@ -178,6 +181,15 @@ pub struct Export {
     pub oci_media_types: Option<bool>,
     /// Whether files of new layers get no later time than `SOURCE_DATE_EPOCH`.
     pub rewrite_timestamps: bool,
+    /// Whether the image gets no tag: it is known by its digest alone.
+    pub by_digest: bool,
+}
+
+impl Request {
+    /// Returns the names that an export gives to the image.
+    pub(super) fn names<'r>(&'r self, export: &'r Export) -> impl Iterator<Item = &'r Reference> {
+        self.tags.iter().chain(&export.names)
+    }
 }
 
 impl Export {
@@ -190,6 +202,7 @@ impl Export {
             compression: None,
             oci_media_types: None,
             rewrite_timestamps: false,
+            by_digest: false,
         }
     }
 }
@@ -209,6 +222,8 @@ pub enum ExportKind {
     Local,
     /// The root file system's files in a tar.
     Tar,
+    /// An image in its registry, under each of its names.
+    Registry,
 }
 
 /// The place of a result.

@@ -10,6 +10,7 @@ use kiln::builder::{
 use kiln::diagnostic::Source;
 use kiln::oci::Platform;
 use kiln::reference::Reference;
+use kiln::registry::Limits;
 use kiln::time::Timestamp;
 
 use super::Outcome;
@@ -36,7 +37,7 @@ pub(crate) struct Args {
     /// Names the image in the store, and in archives; can be given several times.
     #[arg(short, long, value_name = "NAME[:TAG]")]
     tag: Vec<Reference>,
-    /// Where the result goes: type=oci|docker|tar|local|image,dest=PATH,...; `-` writes a tar to standard output.
+    /// Where the result goes: type=oci|docker|tar|local|image|registry,dest=PATH,...; `-` writes a tar to standard output.
     #[arg(short, long, value_name = "KEY=VALUE,...")]
     output: Vec<OutputArg>,
     /// How many steps run and how many threads pack at the same time.
@@ -139,6 +140,7 @@ impl SourceArgs {
             exports: Vec::new(),
             cache_from: Vec::new(),
             cache_to: Vec::new(),
+            limits: Limits::default(),
         };
         self.set_epoch(&mut request, environment)?;
         Ok(request)
@@ -234,8 +236,14 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Outcome {
     request.tags.clone_from(&args.tag);
     request.exports = exports(&args.output)?;
     let image = args.image.options(&mut request.exports)?;
-    (request.annotations, request.squash) = (image.annotations, image.squash);
+    (request.annotations, request.squash, request.limits) = (image.annotations, image.squash, image.limits);
     (request.cache_from, request.cache_to) = args.cache.options(&request.exports, request.squash)?;
+    let is_pushed = |export: &Export| export.kind == ExportKind::Registry;
+    if request.tags.is_empty()
+        && request.exports.iter().any(|export| is_pushed(export) && export.names.is_empty())
+    {
+        return Err(Failure::usage("what is pushed needs a name: -t NAME[:TAG], or name= of --output"));
+    }
     if let Some(jobs) = args.jobs {
         request.jobs = jobs.get();
     }
@@ -256,12 +264,12 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Outcome {
 }
 
 fn exports(outputs: &[OutputArg]) -> Result<Vec<Export>, Failure> {
-    let exports: Vec<Export> = outputs.iter().map(|output| output.export.clone()).collect();
+    let exports: Vec<Export> = outputs.iter().flat_map(|output| output.exports.clone()).collect();
     let on_stdout = exports.iter().filter(|export| export.destination == Some(Destination::Stdout)).count();
     if on_stdout > 1 {
         return Err(Failure::usage("only one --output can go to standard output"));
     }
-    Ok(if exports.is_empty() { vec![Export::new(ExportKind::Store, None)] } else { exports })
+    Ok(exports)
 }
 
 /// Shows what a failed command wrote last.

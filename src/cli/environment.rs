@@ -1,6 +1,7 @@
 //! What the process finds around itself: user, home, store, clock, configuration files.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use kiln::registry::{self, Credentials, Hosts, Places, Registry};
@@ -40,6 +41,7 @@ impl Environment {
             home: home(),
         };
         config.credentials = Credentials::load(&credentials.files()).map_err(Failure::from_error)?;
+        config.notice = Arc::new(|text| eprintln!("note: {text}"));
         Registry::new(config).map_err(Failure::from_error)
     }
 }

@@ -1,7 +1,9 @@
 //! The options of `kiln build` for the image that it makes, and those that docker has and kiln needs not.
 
 use kiln::builder::{Annotations, Export, ExportKind};
+use kiln::registry::Limits;
 
+use super::push::LimitArgs;
 use super::report::Failure;
 
 /// What is said about the image.
@@ -16,6 +18,12 @@ pub(crate) struct ImageArgs {
     /// Puts the image into the store, beside what --output asks for; without --output that is the default.
     #[arg(long)]
     load: bool,
+    /// Pushes the image under its names, beside what --output asks for; the store keeps no name for it unless --load
+    /// or --output asks for one.
+    #[arg(long)]
+    push: bool,
+    #[command(flatten)]
+    limits: LimitArgs,
     #[command(flatten)]
     accepted: AcceptedArgs,
 }
@@ -41,13 +49,21 @@ struct AcceptedArgs {
 pub(crate) struct ImageOptions {
     pub(crate) annotations: Annotations,
     pub(crate) squash: bool,
+    pub(crate) limits: Limits,
 }
 
 impl ImageArgs {
-    /// Reads the arguments; `exports` are those of --output, to which --load may add one.
+    /// Reads the arguments; `exports` are those of --output, to which --load and --push may add one each; for
+    /// none at all the image goes into the store.
     pub(crate) fn options(&self, exports: &mut Vec<Export>) -> Result<ImageOptions, Failure> {
         self.accepted.check()?;
-        if self.load && !exports.iter().any(|export| export.kind == ExportKind::Store) {
+        let has = |exports: &[Export], kind| exports.iter().any(|export| export.kind == kind);
+        if self.push && !has(exports, ExportKind::Registry) {
+            let kept = exports.iter().find(|export| export.kind == ExportKind::Store).cloned();
+            let pushed = kept.unwrap_or_else(|| Export::new(ExportKind::Registry, None));
+            exports.push(Export { kind: ExportKind::Registry, ..pushed });
+        }
+        if (self.load || exports.is_empty()) && !has(exports, ExportKind::Store) {
             exports.push(Export::new(ExportKind::Store, None));
         }
         let annotations = annotations(&self.annotation)?;
@@ -57,7 +73,7 @@ impl ImageArgs {
                 "--annotation manifest-descriptor:… stands in the index of an OCI layout: use --output type=oci",
             ));
         }
-        Ok(ImageOptions { annotations, squash: self.squash })
+        Ok(ImageOptions { annotations, squash: self.squash, limits: self.limits.limits() })
     }
 }
 

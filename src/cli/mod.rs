@@ -15,6 +15,7 @@ mod interrupt;
 mod output;
 mod plan;
 mod progress;
+mod push;
 mod report;
 mod secret;
 mod ssh;
@@ -71,6 +72,8 @@ enum Command {
     Save(image::SaveArgs),
     /// Reads images from an archive into the store.
     Load(image::LoadArgs),
+    /// Pushes an image to a registry: what the registry lacks, and nothing else.
+    Push(Box<push::Args>),
     /// Shows how kiln works on this machine.
     Info,
 }
@@ -93,6 +96,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Image(command) => enter().and_then(|environment| image::run(&command, &environment)),
         Command::Save(args) => enter().and_then(|environment| image::save(&args, &environment)),
         Command::Load(args) => enter().and_then(|environment| image::load(&args, &environment)),
+        Command::Push(args) => enter().and_then(|environment| push::run(&args, &environment)),
         Command::Info => enter().and_then(|environment| info::run(&environment)),
     };
     match result {

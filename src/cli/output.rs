@@ -6,13 +6,13 @@ use std::str::FromStr;
 use kiln::builder::{Destination, Export, ExportKind};
 use kiln::layer::Compression;
 
-/// One `--output`.
+/// One `--output`: more than one place for an image that is kept and pushed.
 #[derive(Debug, Clone)]
 pub(crate) struct OutputArg {
-    pub(crate) export: Export,
+    pub(crate) exports: Vec<Export>,
 }
 
-const KINDS: &str = "oci, docker, local, tar, image";
+const KINDS: &str = "oci, docker, local, tar, image, registry";
 
 impl FromStr for OutputArg {
     type Err = String;
@@ -21,7 +21,7 @@ impl FromStr for OutputArg {
         // `--output DIR` and `--output -` are docker's short forms of type=local and type=tar.
         if !text.contains('=') {
             let kind = if text == "-" { ExportKind::Tar } else { ExportKind::Local };
-            return Ok(Self { export: Export::new(kind, Some(destination(text))) });
+            return Ok(Self { exports: vec![Export::new(kind, Some(destination(text)))] });
         }
         let mut fields = Fields::default();
         for field in split_csv(text)? {
@@ -29,7 +29,7 @@ impl FromStr for OutputArg {
                 field.split_once('=').ok_or_else(|| format!("`{field}` is not of the form key=value"))?;
             fields.set(key.trim(), value)?;
         }
-        fields.finish().map(|export| Self { export })
+        fields.finish().map(|exports| Self { exports })
     }
 }
 
@@ -43,6 +43,8 @@ struct Fields {
     compression: Option<String>,
     level: Option<u8>,
     oci_media_types: Option<bool>,
+    push: Option<bool>,
+    by_digest: bool,
 }
 
 impl Fields {
@@ -60,12 +62,14 @@ impl Fields {
                     Some(value.parse().map_err(|_| format!("compression-level `{value}` is not a number"))?);
             }
             "oci-mediatypes" => self.oci_media_types = Some(boolean(key, value)?),
+            "push" => self.push = Some(boolean(key, value)?),
+            "push-by-digest" => self.by_digest = boolean(key, value)?,
             _ => return Err(format!("`{key}` is not an attribute of --output that kiln knows")),
         }
         Ok(())
     }
 
-    fn finish(self) -> Result<Export, String> {
+    fn finish(self) -> Result<Vec<Export>, String> {
         let kind = match self.kind.as_deref() {
             Some("oci") if self.tar == Some(false) => ExportKind::OciDirectory,
             Some("oci") => ExportKind::Oci,
@@ -73,11 +77,25 @@ impl Fields {
             Some("local") => ExportKind::Local,
             Some("tar") => ExportKind::Tar,
             Some("image") => ExportKind::Store,
+            Some("registry") => ExportKind::Registry,
             Some(other) => return Err(format!("type={other} is not one of {KINDS}")),
             None => return Err(format!("type= is missing: one of {KINDS}")),
         };
         if self.tar == Some(false) && kind != ExportKind::OciDirectory {
             return Err("tar=false goes with type=oci".to_owned());
+        }
+        let pushes = match (kind, self.push) {
+            (ExportKind::Registry, Some(false)) => return Err("push=false goes with type=image".to_owned()),
+            (ExportKind::Registry, _) => true,
+            (ExportKind::Store, push) => push.unwrap_or(false),
+            (_, Some(true)) => return Err("push=true goes with type=image or type=registry".to_owned()),
+            (_, _) => false,
+        };
+        if self.by_digest && !pushes {
+            return Err("push-by-digest=true goes with type=registry, or push=true".to_owned());
+        }
+        if pushes && self.dest.is_some() {
+            return Err("dest= does not go with a push: name= says where to".to_owned());
         }
         let needs_destination = matches!(kind, ExportKind::Local | ExportKind::OciDirectory);
         if needs_destination && self.dest.as_deref().is_none_or(|dest| dest == "-") {
@@ -97,7 +115,10 @@ impl Fields {
         export.rewrite_timestamps = self.rewrite_timestamp;
         export.oci_media_types = self.oci_media_types;
         export.compression = compression(self.compression.as_deref(), self.level)?;
-        Ok(export)
+        export.by_digest = self.by_digest;
+        let kept_and_pushed = pushes && kind == ExportKind::Store;
+        let pushed = kept_and_pushed.then(|| Export { kind: ExportKind::Registry, ..export.clone() });
+        Ok([export].into_iter().chain(pushed).collect())
     }
 }
 
@@ -172,7 +193,8 @@ mod tests {
     use super::*;
 
     fn kind(text: &str) -> Result<(ExportKind, Option<Destination>), String> {
-        text.parse::<OutputArg>().map(|output| (output.export.kind, output.export.destination))
+        let export = text.parse::<OutputArg>().map(|output| output.exports[0].clone());
+        export.map(|export| (export.kind, export.destination))
     }
 
     #[test]
@@ -192,6 +214,10 @@ mod tests {
             "type=oci,foo=1",
             "type=docker,tar=false",
             "type=oci,compression=lz4",
+            "type=oci,push=true",
+            "type=registry,push=false",
+            "type=image,push-by-digest=true",
+            "type=registry,dest=x",
         ] {
             assert!(kind(wrong).is_err(), "{wrong}");
         }

@@ -73,6 +73,64 @@ pub enum Error {
         /// What came: another digest or another size.
         actual: String,
     },
+    /// The registry says that it has taken other bytes than those that were sent.
+    #[error(
+        "{host} was sent {digest} for {repository} and says that it has {actual}: the registry or something before it is damaged"
+    )]
+    Altered {
+        /// The registry.
+        host: String,
+        /// The repository in it.
+        repository: String,
+        /// What was sent.
+        digest: Digest,
+        /// What the registry says.
+        actual: String,
+    },
+    /// A layer is too large to be pushed.
+    #[error(
+        "{layer} has {size} bytes, more than {by}: {limit} bytes a layer; split the instruction, leave files out with .dockerignore, or pack with `--output compression=zstd`"
+    )]
+    LayerLimit {
+        /// Which layer, with the instruction that made it.
+        layer: String,
+        /// Its size.
+        size: u64,
+        /// The limit.
+        limit: u64,
+        /// Whose limit.
+        by: String,
+    },
+    /// An image is too large to be pushed.
+    #[error(
+        "the image has {size} bytes, more than {by}: {limit} bytes an image, which {layer} exceeds; use a smaller base, copy less into the last stage, or pack with `--output compression=zstd`"
+    )]
+    ImageLimit {
+        /// The layer that was too much, with the instruction that made it.
+        layer: String,
+        /// The image's size.
+        size: u64,
+        /// The limit.
+        limit: u64,
+        /// Whose limit.
+        by: String,
+    },
+    /// Something that an image needs is not in the store, and nobody is known to have it.
+    #[error(
+        "{digest} is not in the store, and no repository is known that has it: build or pull the image again"
+    )]
+    Nowhere {
+        /// What is missing.
+        digest: Digest,
+    },
+    /// A name has the digest of something else.
+    #[error("the name ends in {named}, but the image is {actual}: leave the digest out")]
+    OtherDigest {
+        /// The name's digest.
+        named: Digest,
+        /// The image's.
+        actual: Digest,
+    },
     /// The registry's answer does not follow the specification.
     #[error("{host} answered for {repository} with something that is no image: {reason}")]
     Protocol {

@@ -178,26 +178,40 @@ impl Hosts {
     /// If the entry for it is blocked.
     pub fn endpoints(&self, reference: &Reference) -> Result<Vec<Endpoint>, Error> {
         let name = reference.name();
-        let best = self
-            .entries
-            .iter()
-            .filter_map(|entry| Some((entry, matched_length(&entry.prefix, &name)?)))
-            .max_by_key(|(entry, _)| entry.prefix.len());
-        let Some((entry, matched)) = best else {
-            return Ok(at(&name, false));
-        };
+        let mut endpoints = Vec::new();
+        if let Some((entry, matched)) = self.entry(&name) {
+            let pinned = reference.digest.is_some();
+            for mirror in entry.mirrors.iter().filter(|mirror| mirror.takes.takes(pinned)) {
+                endpoints.extend(at(&format!("{}{}", mirror.location, &name[matched..]), mirror.insecure));
+            }
+        }
+        endpoints.extend(self.own_endpoints(reference)?);
+        Ok(endpoints)
+    }
+
+    /// Returns the registry itself, without mirrors: where `reference` is pushed to. It is more than one where an
+    /// insecure host can be spoken to in two ways.
+    ///
+    /// # Errors
+    /// If the entry for it is blocked.
+    pub fn own_endpoints(&self, reference: &Reference) -> Result<Vec<Endpoint>, Error> {
+        let name = reference.name();
+        let Some((entry, matched)) = self.entry(&name) else { return Ok(at(&name, false)) };
         if entry.blocked {
             return Err(Error::Blocked { reference: reference.to_string(), prefix: entry.prefix.clone() });
         }
-        let rest = &name[matched..];
-        let pinned = reference.digest.is_some();
-        let mut endpoints = Vec::new();
-        for mirror in entry.mirrors.iter().filter(|mirror| mirror.takes.takes(pinned)) {
-            endpoints.extend(at(&format!("{}{rest}", mirror.location), mirror.insecure));
+        if entry.location.is_empty() {
+            return Ok(at(&name, entry.insecure));
         }
-        let own = if entry.location.is_empty() { name.clone() } else { format!("{}{rest}", entry.location) };
-        endpoints.extend(at(&own, entry.insecure));
-        Ok(endpoints)
+        Ok(at(&format!("{}{}", entry.location, &name[matched..]), entry.insecure))
+    }
+
+    /// Finds the entry for a name, and how much of the name its prefix covers.
+    fn entry(&self, name: &str) -> Option<(&Entry, usize)> {
+        self.entries
+            .iter()
+            .filter_map(|entry| Some((entry, matched_length(&entry.prefix, name)?)))
+            .max_by_key(|(entry, _)| entry.prefix.len())
     }
 }
 

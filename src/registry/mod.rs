@@ -1,7 +1,7 @@
-//! The registry room: images of remote registries (distribution-spec), read into the store.
+//! The registry room: images of remote registries (distribution-spec), read into the store and pushed out of it.
 //!
-//! In: names, a platform, blobs that are wanted; what `registries.conf` and the credential files say. Out: an
-//! [`Image`](crate::image::Image) whose documents lie in the store, and blobs in the store.
+//! In: names, a platform, blobs that are wanted, roots to push; what `registries.conf` and the credential files say. Out:
+//! an [`Image`](crate::image::Image) whose documents lie in the store, blobs in the store, images in a registry.
 //!
 //! ```text
 //! name -> hosts: endpoints       pure: mirrors first, the registry last
@@ -9,7 +9,7 @@
 //!      -> certificates           what its TLS is verified with
 //!      -> transport              one request, one answer; the only place that knows HTTP and tokio
 //!      -> retry                  ask again, when, or not
-//!      -> resolve | fetch        documents | blobs, verified, into the store
+//!      -> resolve | fetch | push documents | blobs, verified, into the store | what a registry lacks, out of it
 //! ```
 //!
 //! Rules:
@@ -17,6 +17,7 @@
 //! - https, except for this machine itself and for hosts that `registries.conf` marks insecure.
 //! - A mirror that fails in any way is passed over; the registry itself is asked last, and its answer is the
 //!   error that the user sees.
+//! - Pushes go to the registry itself; its name for an image changes last.
 //! - The surface is synchronous; the runtime is private. Nothing here may be called from a rayon worker.
 //!
 //! This room reads no environment variable and knows no home directory: paths are handed in. What RUN steps do on the
@@ -27,22 +28,26 @@ mod credentials;
 mod error;
 mod fetch;
 mod hosts;
+mod push;
 mod resolve;
 mod retry;
 mod transport;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 pub use self::certificates::Certificates;
 pub use self::credentials::{Credential, Credentials, Places};
 pub use self::error::{Action, Error, Problem};
 pub use self::hosts::{Access, Endpoint, Hosts};
+pub use self::push::{How, Limits, Pushed, PushedBlob, Step};
 pub use self::retry::{Notice, Patience};
 
 use self::fetch::InFlight;
 use self::retry::Retry;
 use self::transport::Transport;
+use crate::digest::Digest;
 use crate::store::Store;
 
 /// What the registry room needs to know.
@@ -82,6 +87,10 @@ pub struct Registry {
     retry: Retry,
     transport: Transport,
     in_flight: InFlight,
+    /// By host, the longest request body that it takes, where one was too long for it.
+    longest_requests: Mutex<BTreeMap<String, u64>>,
+    /// What this process has pushed: repository and manifest or index.
+    pushed: Mutex<BTreeSet<(String, Digest)>>,
 }
 
 impl Registry {
@@ -93,7 +102,15 @@ impl Registry {
         let Config { store, hosts, credentials, certificates, patience, notice } = config;
         let transport = Transport::new(credentials, certificates)?;
         let retry = Retry::new(patience, notice);
-        Ok(Self { store, hosts, retry, transport, in_flight: InFlight::default() })
+        Ok(Self {
+            store,
+            hosts,
+            retry,
+            transport,
+            in_flight: InFlight::default(),
+            longest_requests: Mutex::default(),
+            pushed: Mutex::default(),
+        })
     }
 }
 
@@ -131,9 +148,6 @@ fn in_turn<T>(
     })
 }
 
-fn store_error(
-    digest: &crate::digest::Digest,
-    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-) -> Error {
+fn store_error(digest: &Digest, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::Store { what: digest.to_string(), source: source.into() }
 }

@@ -44,6 +44,10 @@ impl Registry {
             if !image.layers.iter().all(|layer| self.store.contains(&layer.blob)) {
                 image.remote = Some(reference.clone());
             }
+            // For pushes: a registry can mount what it has. A note that cannot be written is no reason to fail.
+            for digest in image.layers.iter().map(|layer| &layer.blob.digest).chain([&image.id]) {
+                let _ = self.store.note_seen(digest, reference);
+            }
             Ok(image)
         })
     }
@@ -166,7 +170,7 @@ impl Registry {
     }
 }
 
-fn manifest_request(method: Method, endpoint: &Endpoint, reference: &str) -> Request {
+pub(super) fn manifest_request(method: Method, endpoint: &Endpoint, reference: &str) -> Request {
     Request::new(method, endpoint, &format!("manifests/{reference}"), reference)
         .header(header::ACCEPT, MANIFEST_TYPES)
 }

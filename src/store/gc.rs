@@ -27,8 +27,8 @@ pub struct Freed {
 
 impl Store {
     /// Removes what no name reaches and nothing has used since `keep_since`: records, and then blobs and
-    /// layer indexes that neither a name nor a remaining record reaches; trees, cache mounts and stat caches
-    /// by their own last use.
+    /// layer indexes that neither a name nor a remaining record reaches; trees, cache mounts, stat caches
+    /// and notes of where blobs were seen by their own last use.
     ///
     /// # Errors
     /// [`Error::InUse`](super::Error::InUse) while anybody, this process included, holds a lease; or if a file
@@ -53,9 +53,11 @@ impl Store {
                 }
             }
         }
-        for path in files(&self.path("stat"))? {
-            if is_older(&path, keep_since) {
-                freed.file(&path)?;
+        for directory in ["stat", "seen"] {
+            for path in files(&self.path(directory))? {
+                if is_older(&path, keep_since) {
+                    freed.file(&path)?;
+                }
             }
         }
         self.gc_directories(keep_since, &mut freed)?;

@@ -10,6 +10,7 @@
 //!   trees/<mapping>/<name>/    unpacked root file systems, below `root/`
 //!   caches/<hex>/<number>/     cache mounts
 //!   stat/<hex>                 what the files of a build context looked like last time
+//!   seen/<hex>                 the repositories in which a blob has been seen
 //!   scratch/<random>/          private to a running process, removed with it
 //!   locks/                     files that are only locked
 //! ```
@@ -35,6 +36,7 @@ mod lock;
 mod name;
 mod remove;
 mod scratch;
+mod seen;
 mod tree;
 
 use std::io::{self, Read as _, Write as _};
@@ -143,9 +145,18 @@ impl Store {
         }
         // Names in a process's own mounts and working directories must not depend on where it stands.
         let root = fs::canonicalize(root)?;
-        for directory in
-            ["blobs/sha256", "entries", "records", "names", "trees", "caches", "stat", "scratch", "locks"]
-        {
+        for directory in [
+            "blobs/sha256",
+            "entries",
+            "records",
+            "names",
+            "trees",
+            "caches",
+            "stat",
+            "seen",
+            "scratch",
+            "locks",
+        ] {
             fs::create_dir_all(root.join(directory))?;
         }
         scratch::remove_leftovers(&root.join("scratch"));

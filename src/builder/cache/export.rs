@@ -9,9 +9,10 @@ use super::{CachePlace, CacheTarget};
 use crate::archive;
 use crate::assemble;
 use crate::cache::{ARTIFACT, DOCUMENT, Document, Exported, ExportedLayer};
-use crate::event::Event;
+use crate::event::{Event, TaskId};
 use crate::graph::{Graph, Op, StepId};
 use crate::image::Blob;
+use crate::registry::{Limits, Registry, Step};
 use crate::solve::{self, Kept, Solution, Workshop};
 
 /// Returns the document that stands in the image's config, if that was asked for: the records of the image's steps.
@@ -42,10 +43,14 @@ pub(in super::super) fn export(
     solution: &Solution,
     times: &Times,
     workshop: &Workshop<'_>,
+    registry: &Registry,
 ) -> Result<(), Error> {
     for target in request.cache_to.iter().filter(|target| target.place != CachePlace::Inline) {
         let place = target.place.shown();
-        let write = |_| write(target, graph, solution, times, workshop);
+        let write = |task| {
+            let (root, blobs) = artifact(target, graph, solution, times, workshop)?;
+            write(target, &root, blobs, task, workshop, registry)
+        };
         match workshop.task(format!("exporting the cache to {place}"), write) {
             Err(error) if error.broken_cache().is_none() && target.ignore_error => {
                 let notice = format!("the cache was not exported to {place}: {}", chain(&error));
@@ -70,12 +75,12 @@ impl CachePlace {
 
 fn write(
     target: &CacheTarget,
-    graph: &Graph,
-    solution: &Solution,
-    times: &Times,
+    root: &Blob,
+    blobs: Vec<Blob>,
+    task: TaskId,
     workshop: &Workshop<'_>,
+    registry: &Registry,
 ) -> Result<(), Error> {
-    let (root, blobs) = artifact(target, graph, solution, times, workshop)?;
     match &target.place {
         CachePlace::Local { path, tag } => {
             let is_there = |blob: &Blob| {
@@ -85,9 +90,16 @@ fn write(
             let missing: Vec<Blob> = blobs.into_iter().filter(|blob| !is_there(blob)).collect();
             solve::fetch_blobs(&missing, workshop)?;
             let annotations = BTreeMap::from([(archive::REF_NAME.to_owned(), tag.clone())]);
-            Ok(archive::oci_directory(workshop.store, &root, &[], &annotations, path)?)
+            Ok(archive::oci_directory(workshop.store, root, &[], &annotations, path)?)
         }
-        CachePlace::Registry(_) => todo!(),
+        CachePlace::Registry(name) => {
+            let tell = |step: Step<'_>| {
+                if let Step::Sent { done, total } = step {
+                    workshop.listener.event(Event::TaskProgress { task, done, total: Some(total) });
+                }
+            };
+            super::push(name, root, &blobs, &Limits::default(), &tell, registry, workshop).map(drop)
+        }
         CachePlace::Inline => Ok(()),
     }
 }

@@ -92,6 +92,12 @@ fn read(
     };
     let (manifest, config) = documents.map_err(Box::new)?;
     let cache::Read { document, damaged } = document(&manifest, &config)?;
+    if let CacheSource::Registry(reference) = source {
+        // For pushes: a registry can mount what it has. A note that cannot be written is no reason to fail.
+        for blob in document.layers.values().flat_map(|layer| layer.blob.iter().chain(&layer.entries)) {
+            let _ = store.note_seen(&blob.digest, reference);
+        }
+    }
     Ok((Import { origin: source.origin(), document }, damaged))
 }
 

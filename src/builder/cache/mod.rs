@@ -29,11 +29,13 @@
 
 mod export;
 mod import;
+mod push;
 
 use std::path::PathBuf;
 
 pub(super) use self::export::{export, inline};
 pub(super) use self::import::import;
+pub(super) use self::push::push;
 
 use super::bases::chain;
 use super::{Error, Request};
@@ -67,6 +69,16 @@ pub struct CacheTarget {
     pub ignore_error: bool,
     /// How new layers are compressed, where no export says it.
     pub compression: Option<Compression>,
+}
+
+impl CacheTarget {
+    /// Returns the name under which it is pushed.
+    pub(super) const fn pushed(&self) -> Option<&Reference> {
+        match &self.place {
+            CachePlace::Registry(reference) => Some(reference),
+            CachePlace::Local { .. } | CachePlace::Inline => None,
+        }
+    }
 }
 
 /// Where a cache goes.

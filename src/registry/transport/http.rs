@@ -61,8 +61,9 @@ pub(in super::super) struct Part {
     pub(in super::super) file: Arc<File>,
     pub(in super::super) offset: u64,
     pub(in super::super) length: u64,
-    /// Hears of each piece that is handed to the connection, in bytes. Called on a thread of the runtime.
-    pub(in super::super) sent: Arc<dyn Fn(u64) + Send + Sync>,
+    /// Hears of each piece that is handed to the connection, in bytes; an error ends the request. Called on a thread
+    /// of the runtime.
+    pub(in super::super) sent: Arc<dyn Fn(u64) -> std::io::Result<()> + Send + Sync>,
 }
 
 /// A host's answer: the head is there, the body comes when it is asked for.
@@ -208,7 +209,9 @@ impl http_body::Body for Sending {
             return Poll::Ready(Some(Err(error)));
         }
         self.done += length;
-        (self.part.sent)(length);
+        if let Err(error) = (self.part.sent)(length) {
+            return Poll::Ready(Some(Err(error)));
+        }
         Poll::Ready(Some(Ok(Frame::data(piece.into()))))
     }
 

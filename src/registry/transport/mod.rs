@@ -86,6 +86,12 @@ impl Request {
         Self { url, scopes: Scopes::default(), action: Action::LogIn, ..request }
     }
 
+    /// Says aloud that there is no body: registries refuse a request of unknown length.
+    #[must_use]
+    pub(super) fn empty(self) -> Self {
+        self.header(header::CONTENT_LENGTH, "0")
+    }
+
     #[must_use]
     pub(super) fn header(mut self, name: HeaderName, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_str(value) {

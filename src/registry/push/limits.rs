@@ -1,0 +1,75 @@
+//! How large layers and images may be, and how large a request: what the user says and what is known of hosts.
+
+use super::super::error::Error;
+use super::plan::Planned;
+
+/// What a push must not exceed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// Bytes of one layer as it is sent.
+    pub layer: Option<u64>,
+    /// Bytes of an image: its layers and its config as they are sent.
+    pub image: Option<u64>,
+}
+
+/// What is known of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Profile {
+    pub(super) host: &'static str,
+    pub(super) limits: Limits,
+    /// The longest request body that it takes.
+    pub(super) request: Option<u64>,
+}
+
+const MIB: u64 = 1 << 20;
+
+/// Hosts with limits of their own.
+const PROFILES: &[Profile] = &[Profile {
+    host: "registry.cloudflare.com",
+    limits: Limits { layer: None, image: Some(2_000_000_000) },
+    request: Some(64 * MIB),
+}];
+
+/// Finds what is known of a host.
+pub(super) fn profile(host: &str) -> Option<&'static Profile> {
+    PROFILES.iter().find(|profile| profile.host == host)
+}
+
+/// Checks one image against what the user says and what the host is known to take.
+pub(super) fn check(image: &Planned, given: &Limits, host: &str) -> Result<(), Error> {
+    let known = profile(host).map(|profile| profile.limits).unwrap_or_default();
+    let (own, others) = ("what was asked for".to_owned(), format!("what {host} is known to take"));
+    let lower = |given: Option<u64>, known: Option<u64>| match (given, known) {
+        (Some(given), Some(known)) if known < given => Some((known, others.clone())),
+        (Some(given), _) => Some((given, own.clone())),
+        (None, known) => known.map(|known| (known, others.clone())),
+    };
+    let (layer_limit, image_limit) = (lower(given.layer, known.layer), lower(given.image, known.image));
+    let mut sum = 0;
+    let count = image.parts.len().saturating_sub(1);
+    for (index, part) in image.parts.iter().enumerate() {
+        let what = || match &part.made_by {
+            Some(made_by) => format!("layer {} of {count} (`{}`)", index + 1, made_by.trim()),
+            None if index == count => "the config".to_owned(),
+            None => format!("layer {} of {count}", index + 1),
+        };
+        sum += part.blob.size;
+        if let Some((limit, by)) = &layer_limit
+            && part.blob.size > *limit
+        {
+            return Err(Error::LayerLimit {
+                layer: what(),
+                size: part.blob.size,
+                limit: *limit,
+                by: by.clone(),
+            });
+        }
+        if let Some((limit, by)) = &image_limit
+            && sum > *limit
+        {
+            let total = image.parts.iter().map(|part| part.blob.size).sum();
+            return Err(Error::ImageLimit { layer: what(), size: total, limit: *limit, by: by.clone() });
+        }
+    }
+    Ok(())
+}
