@@ -18,7 +18,7 @@ use crate::store::Scratch;
 use crate::tree::{Bytes, Change, Changes, Entry, Kind, LinkGroup, Origin, Tree};
 
 /// As many bytes of a layer's entries are read of a cache: some millions of files.
-const ENTRIES_LIMIT_BYTES: u64 = 1 << 30;
+const ENTRIES_LIMIT_BYTES: u64 = 1 << 28;
 
 /// A place that holds files of a tree at their paths in the tree.
 pub(super) struct Located {
@@ -226,7 +226,7 @@ pub(super) fn fetch_unknown(stack: &[&Arc<Snapshot>], workshop: &Workshop<'_>) -
 
 /// Fetches what caches say of the layers of `stack` that the store knows nothing of.
 pub(super) fn fetch_entries(stack: &[&Arc<Snapshot>], workshop: &Workshop<'_>) -> Result<(), Cause> {
-    let mut missing: BTreeMap<Place, Vec<Blob>> = BTreeMap::new();
+    let mut missing: BTreeMap<Arc<Place>, Vec<Blob>> = BTreeMap::new();
     for snapshot in stack {
         let Some(layer) = snapshot.packed() else { continue };
         if let Some((blob, place)) = workshop.imports.place_of_entries(&layer.diff_id)

@@ -16,7 +16,7 @@ pub(super) enum Demand {
     /// Nothing: no output needs it.
     None,
     /// An earlier build did it; its result is needed all the same.
-    Recorded(Found),
+    Recorded(Box<Found>),
     /// It must be done. `replay` if it was done before and only its bytes are elsewhere.
     Perform { replay: bool },
 }
@@ -28,7 +28,7 @@ pub(super) struct Found {
     /// The unpacked directory, for a result that was never packed.
     pub(super) unpacked: Option<Unpacked>,
     /// Where the layer's blob can be had, if the store lacks it.
-    pub(super) place: Option<Place>,
+    pub(super) place: Option<Arc<Place>>,
 }
 
 /// Decides for every step, from the outputs backwards.
@@ -97,7 +97,7 @@ impl Found {
 /// What the cache says.
 pub(super) enum Answer {
     /// The result's bytes are in the store, or known to be in a cache.
-    Bytes(Found),
+    Bytes(Box<Found>),
     /// The same inputs were there before, and the result can be made of them again without running anything.
     Replay,
 }
@@ -113,7 +113,9 @@ pub(super) fn lookup(workshop: &Workshop<'_>, key: Key, ignore_cache: bool) -> O
     }
     // What can be made again has to be made first; what another cache holds has not.
     match workshop.imports.find(&key) {
-        Some((record, place)) => Some(Answer::Bytes(Found { record, unpacked: None, place: Some(place) })),
+        Some((record, place)) => {
+            Some(Answer::Bytes(Box::new(Found { record, unpacked: None, place: Some(place) })))
+        }
         None => own,
     }
 }
@@ -126,18 +128,18 @@ fn own(bytes: &[u8], workshop: &Workshop<'_>) -> Option<Answer> {
         return recall(name, &record, workshop);
     };
     if workshop.store.contains(&layer.blob) {
-        return Some(Answer::Bytes(Found { record, unpacked: None, place: None }));
+        return Some(Answer::Bytes(Box::new(Found { record, unpacked: None, place: None })));
     }
     if let Some(found) = record.directory.as_ref().and_then(|name| recall(name, &record, workshop)) {
         return Some(found);
     }
     let place = workshop.imports.place_of(&layer.blob.digest)?;
-    Some(Answer::Bytes(Found { record, unpacked: None, place: Some(place) }))
+    Some(Answer::Bytes(Box::new(Found { record, unpacked: None, place: Some(place) })))
 }
 
 /// Returns the answer of a record whose bytes lie in a directory, if that is still there.
 fn recall(name: &str, record: &Record, workshop: &Workshop<'_>) -> Option<Answer> {
     let unpacked = unpack::recall(workshop, name)?;
     let record = Record { layer: None, ..record.clone() };
-    Some(Answer::Bytes(Found { record, unpacked: Some(unpacked), place: None }))
+    Some(Answer::Bytes(Box::new(Found { record, unpacked: Some(unpacked), place: None })))
 }

@@ -52,7 +52,7 @@ pub fn write_files(files: &Files, directory: &Path, workshop: &Workshop<'_>) -> 
 /// # Errors
 /// If one cannot be fetched, or is in no cache.
 pub fn fetch_blobs(blobs: &[Blob], workshop: &Workshop<'_>) -> Result<(), Cause> {
-    let mut missing: BTreeMap<Place, Vec<Blob>> = BTreeMap::new();
+    let mut missing: BTreeMap<Arc<Place>, Vec<Blob>> = BTreeMap::new();
     for blob in blobs.iter().filter(|blob| !workshop.store.contains(blob)) {
         let place = workshop.imports.place_of(&blob.digest).ok_or(Cause::MissingBlob(blob.digest))?;
         missing.entry(place).or_default().push(blob.clone());

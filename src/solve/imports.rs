@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::cache::{Document, Key, Record};
 use crate::digest::{DiffId, Digest};
@@ -58,7 +59,7 @@ pub struct Imports(Vec<Indexed>);
 
 #[derive(Debug)]
 struct Indexed {
-    origin: Origin,
+    place: Arc<Place>,
     records: HashMap<Key, Record>,
     /// The layers that can be had, and what is in them.
     blobs: HashSet<Digest>,
@@ -69,7 +70,7 @@ struct Indexed {
 impl Imports {
     /// Takes the caches in the order in which they are asked.
     pub fn new(caches: impl IntoIterator<Item = Import>) -> Self {
-        Self(caches.into_iter().map(Indexed::new).collect())
+        Self(caches.into_iter().enumerate().map(|(number, cache)| Indexed::new(number, cache)).collect())
     }
 
     /// Leaves a cache out from now on.
@@ -82,7 +83,7 @@ impl Imports {
 
     /// Returns where a blob can be had: a layer, or what is in one.
     pub fn origin_of(&self, digest: &Digest) -> Option<Origin> {
-        self.place_of(digest).map(|place| place.origin)
+        self.place_of(digest).map(|place| place.origin.clone())
     }
 
     /// Returns the blob that says what is in a layer.
@@ -96,30 +97,23 @@ impl Imports {
     }
 
     /// Returns what the first cache that knows the key says.
-    pub(super) fn find(&self, key: &Key) -> Option<(Record, Place)> {
-        self.0.iter().enumerate().find_map(|(number, cache)| {
-            let record = cache.records.get(key)?.clone();
-            Some((record, Place { origin: cache.origin.clone(), cache: Some(number) }))
-        })
+    pub(super) fn find(&self, key: &Key) -> Option<(Record, Arc<Place>)> {
+        self.0.iter().find_map(|cache| Some((cache.records.get(key)?.clone(), cache.place.clone())))
     }
 
     /// Returns where a blob can be had: a layer, or what is in one.
-    pub(super) fn place_of(&self, digest: &Digest) -> Option<Place> {
-        let (number, cache) = self.0.iter().enumerate().find(|(_, cache)| cache.blobs.contains(digest))?;
-        Some(Place { origin: cache.origin.clone(), cache: Some(number) })
+    pub(super) fn place_of(&self, digest: &Digest) -> Option<Arc<Place>> {
+        self.0.iter().find(|cache| cache.blobs.contains(digest)).map(|cache| cache.place.clone())
     }
 
     /// Returns the blob that says what is in a layer, and where it can be had.
-    pub(super) fn place_of_entries(&self, diff_id: &DiffId) -> Option<(&Blob, Place)> {
-        self.0.iter().enumerate().find_map(|(number, cache)| {
-            let blob = cache.entries.get(diff_id)?;
-            Some((blob, Place { origin: cache.origin.clone(), cache: Some(number) }))
-        })
+    pub(super) fn place_of_entries(&self, diff_id: &DiffId) -> Option<(&Blob, Arc<Place>)> {
+        self.0.iter().find_map(|cache| Some((cache.entries.get(diff_id)?, cache.place.clone())))
     }
 }
 
 impl Indexed {
-    fn new(Import { origin, document }: Import) -> Self {
+    fn new(number: usize, Import { origin, document }: Import) -> Self {
         let mut records = HashMap::new();
         for exported in &document.records {
             let Some(layer) = document.packed(exported) else { continue };
@@ -139,7 +133,8 @@ impl Indexed {
             blobs.extend(layer.blob.iter().chain(&layer.entries).map(|blob| blob.digest));
             entries.extend(layer.entries.map(|blob| (diff_id, blob)));
         }
-        Self { origin, records, blobs, entries, images: document.images }
+        let place = Arc::new(Place { origin, cache: Some(number) });
+        Self { place, records, blobs, entries, images: document.images }
     }
 }
 

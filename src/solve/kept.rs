@@ -50,7 +50,7 @@ pub fn kept(
         let (result, created) = (found.record.result, found.record.created);
         let layer = match found.record.layer.clone() {
             Some(layer) => layer,
-            None => pack_directory(definition, found, workshop)?,
+            None => pack_directory(definition, *found, workshop)?,
         };
         kept.push(Kept { definition, result, layer, created });
     }

@@ -21,7 +21,7 @@ pub struct Snapshot {
     /// Whether the changes say where their files' bytes lie, so that no blob is needed.
     has_bytes: bool,
     /// Where the layer's blob can be fetched if the store lacks it.
-    remote: Option<Place>,
+    remote: Option<Arc<Place>>,
     changes: OnceLock<Arc<Changes>>,
     /// The layer in which the bytes were found, in whatever form.
     found: Option<Layer>,
@@ -79,7 +79,7 @@ impl Snapshot {
         image.layers.iter().fold(None, |below, layer| {
             let mut snapshot = Self::empty(below, image.config.created.unwrap_or_default());
             let origin = image.remote.clone().map(Origin::Repository);
-            snapshot.remote = origin.map(|origin| Place { origin, cache: None });
+            snapshot.remote = origin.map(|origin| Arc::new(Place { origin, cache: None }));
             snapshot.found = Some(layer.clone());
             Some(Arc::new(snapshot))
         })
@@ -144,8 +144,8 @@ impl Snapshot {
         set(&self.directory, directory);
     }
 
-    pub(super) const fn remote(&self) -> Option<&Place> {
-        self.remote.as_ref()
+    pub(super) fn remote(&self) -> Option<&Place> {
+        self.remote.as_deref()
     }
 
     /// Runs `find` while nobody else finds a fact of this snapshot.

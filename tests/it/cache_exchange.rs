@@ -30,20 +30,20 @@ fn project() -> Option<Kiln> {
 }
 
 /// Builds with the store `store`, which is empty the first time.
-fn build(kiln: &Kiln, store: &str, line: &str) -> Ended {
+pub(crate) fn build(kiln: &Kiln, store: &str, line: &str) -> Ended {
     let mut command = kiln.build_command();
     command.env("KILN_STORE", kiln.at(store)).args(["--progress", "plain", "--metadata-file", "meta"]);
     ended(command.args(line.split(' ')).arg("context"))
 }
 
 /// Returns the manifest's digest of the last build.
-fn digest(kiln: &Kiln) -> String {
+pub(crate) fn digest(kiln: &Kiln) -> String {
     let meta: Value = serde_json::from_slice(&std::fs::read(kiln.at("meta")).unwrap()).unwrap();
     meta["containerimage.digest"].as_str().unwrap().to_owned()
 }
 
 /// Returns the instructions of the steps that were done.
-fn done(ended: &Ended) -> Vec<String> {
+pub(crate) fn done(ended: &Ended) -> Vec<String> {
     let lines: Vec<&str> = ended.stderr.lines().collect();
     let name = |number: &str| {
         let of_step = |line: &&&str| line.starts_with(&format!("{number} [")) && !line.contains("] FROM ");

@@ -10,6 +10,7 @@ mod archive;
 mod build;
 mod cache;
 mod cache_exchange;
+mod cache_registry;
 mod errors;
 mod image_options;
 mod images;
