@@ -12,7 +12,7 @@ use crate::support::registry::{Options, PASSWORD, TestRegistry, USER};
 use crate::support::{push, require, run};
 
 /// Bytes that do not compress: a layer large enough to be cut in the middle.
-fn noise(count: usize) -> Vec<u8> {
+pub(crate) fn noise(count: usize) -> Vec<u8> {
     let mut state = 0x2545_F491_4F6C_DD1D_u64;
     std::iter::repeat_with(|| {
         state ^= state << 13;

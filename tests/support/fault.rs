@@ -1,17 +1,21 @@
 //! A proxy before a registry that counts requests and breaks some of them: what networks do.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufRead as _, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// What happens to one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// The registry's answer, whole.
     None,
-    /// Another status, with an empty body.
+    /// Another status, with an empty body; what the client sends is read and thrown away.
     Status(u16),
+    /// The same as soon as the head of the request is there; the connection ends at once.
+    Early(u16),
     /// An answer of the test's own.
     Answer {
         /// The status.
@@ -21,12 +25,31 @@ pub(crate) enum Fault {
         /// The body.
         body: String,
     },
-    /// Only this many bytes of the body, then the connection ends.
+    /// Sends the client on: the same path at another host.
+    Redirect {
+        /// The status.
+        status: u16,
+        /// The other host.
+        to: String,
+    },
+    /// Only this many bytes of the answer's body, then the connection ends.
     CutAfter(usize),
-    /// The last byte of the body is another one.
+    /// Only this many bytes of the request's body reach the registry, then both connections end.
+    CutRequestAfter(u64),
+    /// The connection ends; the registry sees nothing.
+    Reset,
+    /// The registry does what it is asked for, and the client never hears of it.
+    LoseAnswer,
+    /// The last byte of the answer's body is another one.
     Flip,
     /// The request's `Range` is dropped, so the registry sends all.
     IgnoreRange,
+    /// A header of the registry's answer is another one; without a value it is missing.
+    Header(&'static str, Option<String>),
+    /// The registry's answer sends the client to another host than itself.
+    SwapHost(String),
+    /// It takes a while.
+    Slow(Duration),
 }
 
 /// One request as the proxy saw it.
@@ -40,8 +63,38 @@ pub(crate) struct Request {
     pub host: String,
     /// The `Range` header.
     pub range: Option<String>,
+    /// The `Content-Range` header.
+    pub content_range: Option<String>,
     /// The `Authorization` header.
     pub authorization: Option<String>,
+    /// How many bytes its body has.
+    pub length: u64,
+}
+
+/// Which requests a fault befalls: those with this method, whose path holds this text; the first of them are let
+/// through, then so many are struck.
+#[derive(Debug, Clone)]
+pub(crate) struct Rule {
+    /// The method; empty for any.
+    pub method: &'static str,
+    /// A part of the path.
+    pub part: &'static str,
+    /// The least length of the body.
+    pub from_length: u64,
+    /// How many are let through.
+    pub skip: usize,
+    /// How many are struck then.
+    pub count: usize,
+    /// What happens to them.
+    pub fault: Fault,
+}
+
+impl Rule {
+    fn is_for(&self, request: &Request) -> bool {
+        (self.method.is_empty() || self.method == request.method)
+            && request.path.contains(self.part)
+            && request.length >= self.from_length
+    }
 }
 
 type Decide = dyn Fn(&Request, usize) -> Fault + Send + Sync;
@@ -71,6 +124,20 @@ impl FaultProxy {
             }
         });
         Self { port, requests }
+    }
+
+    /// Starts a proxy in which the first rule that is for a request, and not used up, decides.
+    pub(crate) fn with_rules(upstream: &str, rules: Vec<Rule>) -> Self {
+        let counted: Vec<_> = rules.into_iter().map(|rule| (rule, AtomicUsize::new(0))).collect();
+        Self::start(upstream, move |request, _| {
+            let struck = counted.iter().find(|(rule, seen)| {
+                rule.is_for(request) && {
+                    let earlier = seen.fetch_add(1, Ordering::SeqCst);
+                    (rule.skip..rule.skip.saturating_add(rule.count)).contains(&earlier)
+                }
+            });
+            struck.map_or(Fault::None, |(rule, _)| rule.fault.clone())
+        })
     }
 
     /// Returns the host as it stands in an image's name.
@@ -112,7 +179,9 @@ fn serve(
         path: word(),
         host: headers.get("host").cloned().unwrap_or_default(),
         range: headers.get("range").cloned(),
+        content_range: headers.get("content-range").cloned(),
         authorization: headers.get("authorization").cloned(),
+        length: headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0),
     };
     let earlier = {
         let mut log = log.lock().expect("no proxy thread panics");
@@ -122,20 +191,30 @@ fn serve(
         earlier
     };
     let fault = decide(&request, earlier);
+    let mut body = reader.take(request.length);
     let own = match &fault {
-        Fault::Status(status) => Some((*status, "X-Fault: 1", "")),
-        Fault::Answer { status, header, body } => Some((*status, header.as_str(), body.as_str())),
+        Fault::Status(status) | Fault::Early(status) => Some((*status, "X-Fault: 1".to_owned(), "")),
+        Fault::Answer { status, header, body } => Some((*status, header.clone(), body.as_str())),
+        Fault::Redirect { status, to } => {
+            Some((*status, format!("Location: http://{to}{}", request.path), ""))
+        }
         _ => None,
     };
-    if let Some((status, header, body)) = own {
-        let length = body.len();
+    if let Some((status, header, text)) = own {
+        if !matches!(fault, Fault::Early(_)) {
+            std::io::copy(&mut body, &mut std::io::sink())?;
+        }
+        let length = text.len();
         return write!(
             client,
-            "HTTP/1.1 {status} Fault\r\n{header}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+            "HTTP/1.1 {status} Fault\r\n{header}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{text}"
         );
     }
-    if fault == Fault::IgnoreRange {
-        headers.remove("range");
+    match &fault {
+        Fault::Reset => return Ok(()),
+        Fault::Slow(duration) => std::thread::sleep(*duration),
+        Fault::IgnoreRange => drop(headers.remove("range")),
+        _ => {}
     }
     headers.insert("connection".into(), "close".into());
     let mut server = TcpStream::connect(upstream)?;
@@ -144,14 +223,44 @@ fn serve(
         write!(server, "{name}: {value}\r\n")?;
     }
     server.write_all(b"\r\n")?;
+    if let Fault::CutRequestAfter(bytes) = fault {
+        std::io::copy(&mut body.take(bytes), &mut server)?;
+        server.shutdown(Shutdown::Write)?;
+        // Until the registry has put away what came: what it knows afterwards is certain.
+        std::io::copy(&mut server, &mut std::io::sink())?;
+        return Ok(());
+    }
+    std::io::copy(&mut body, &mut server)?;
     let mut answer = Vec::new();
     server.read_to_end(&mut answer)?;
-    if let Fault::CutAfter(bytes) = fault {
-        let head = answer.windows(4).position(|window| window == b"\r\n\r\n").map_or(0, |end| end + 4);
-        answer.truncate(head + bytes);
-    }
-    if let (Fault::Flip, Some(last)) = (&fault, answer.last_mut()) {
-        *last ^= 1;
+    match &fault {
+        Fault::LoseAnswer => return Ok(()),
+        Fault::CutAfter(bytes) => answer.truncate(head_length(&answer) + bytes),
+        Fault::Flip => {
+            if let Some(last) = answer.last_mut() {
+                *last ^= 1;
+            }
+        }
+        Fault::SwapHost(to) => {
+            let head = String::from_utf8_lossy(&answer[..head_length(&answer)]).replace(&request.host, to);
+            answer = [head.as_bytes(), &answer[head_length(&answer)..]].concat();
+        }
+        Fault::Header(name, value) => answer = with_header(&answer, name, value.as_deref()),
+        _ => {}
     }
     client.write_all(&answer)
+}
+
+fn head_length(answer: &[u8]) -> usize {
+    answer.windows(4).position(|window| window == b"\r\n\r\n").map_or(0, |end| end + 4)
+}
+
+fn with_header(answer: &[u8], name: &str, value: Option<&str>) -> Vec<u8> {
+    let (head, body) = answer.split_at(head_length(answer));
+    let head = String::from_utf8_lossy(head);
+    let is_other =
+        |line: &&str| !line.split_once(':').is_some_and(|(other, _)| other.eq_ignore_ascii_case(name));
+    let mut lines: Vec<String> = head.trim_end().lines().filter(is_other).map(str::to_owned).collect();
+    lines.extend(value.map(|value| format!("{name}: {value}")));
+    [(lines.join("\r\n") + "\r\n\r\n").as_bytes(), body].concat()
 }

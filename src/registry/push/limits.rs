@@ -22,11 +22,17 @@ pub(super) struct Profile {
 }
 
 const MIB: u64 = 1 << 20;
+const GB: u64 = 1_000_000_000;
 
 /// Hosts with limits of their own.
+///
+/// Cloudflare (developers.cloudflare.com/containers/platform-details/limits, 2026): an image may be as large as the disk of
+/// the instance that runs it, 2 GB for the smallest and 20 GB for the largest. Which one it will be is not known here,
+/// so only what none can run is refused. Its registry is a Worker, whose requests may have 100 MB on most plans; and
+/// users report 413 for less than half a GB.
 const PROFILES: &[Profile] = &[Profile {
     host: "registry.cloudflare.com",
-    limits: Limits { layer: None, image: Some(2_000_000_000) },
+    limits: Limits { layer: None, image: Some(20 * GB) },
     request: Some(64 * MIB),
 }];
 

@@ -152,8 +152,7 @@ impl Registry {
         }
         loop {
             let session = upload.session.as_mut().expect("a session was begun above");
-            let longest = [session.longest_request, self.longest_request(&endpoint.host)];
-            let longest = longest.into_iter().flatten().min();
+            let longest = self.longest_request(&endpoint.host, session.longest_request);
             upload.shortest_chunk = session.shortest_chunk;
             let way =
                 *upload.way.get_or_insert_with(|| way::begin(blob.size, longest, session.shortest_chunk));
@@ -307,10 +306,12 @@ impl Registry {
         read.err().map_or(error, |damage| store_error(&blob.digest, damage))
     }
 
-    fn longest_request(&self, host: &str) -> Option<u64> {
+    /// What the registry names counts more than what is known of its host; what it has refused is too long in any
+    /// case.
+    fn longest_request(&self, host: &str, named: Option<u64>) -> Option<u64> {
         let learned = super::lock(&self.longest_requests).get(host).copied();
-        let known = limits::profile(host).and_then(|profile| profile.request);
-        learned.into_iter().chain(known).min()
+        let known = || limits::profile(host).and_then(|profile| profile.request);
+        learned.into_iter().chain(named.or_else(known)).min()
     }
 
     fn learn_longest_request(&self, host: &str, length: u64) {

@@ -61,6 +61,9 @@ pub(super) fn turn(error: &Error, at: &Standing) -> Turn {
         Some(416) => Turn::Resume,
         // No chunks here, or not as we send them; the digest of two halves may be wrong, too.
         Some(400 | 405 | 415 | 501) if in_chunks && !at.too_long => Turn::Anew(Way::Whole),
+        None if matches!(error, Error::Protocol { .. }) && in_chunks && !at.too_long => {
+            Turn::Anew(Way::Whole)
+        }
         _ if !error.is_transient() => Turn::GiveUp,
         _ => match (error, at.way) {
             (Error::Network { problem: Problem::Broken | Problem::Timeout, .. }, Way::Whole)
