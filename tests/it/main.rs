@@ -21,6 +21,7 @@ mod progress;
 mod pull;
 mod pull_faults;
 mod push;
+mod push_cli;
 mod push_faults;
 mod push_secrets;
 mod remote;

@@ -1,4 +1,5 @@
-//! Pushes over a network that breaks: each ends whole, or with a clear error and the name as it was.
+//! Pushes and pulls over a network that breaks: each ends whole, or with a clear error; a push leaves the name as it
+//! was then.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -11,7 +12,8 @@ use crate::pull_faults::noise;
 use crate::push::{assert_whole, push, stored};
 use crate::support::bases;
 use crate::support::fault::Fault::{
-    self, Answer, CutRequestAfter, Early, Header, LoseAnswer, Redirect, Reset, Slow, Status,
+    self, Answer, CutAfter, CutRequestAfter, Early, Flip, Header, IgnoreRange, LoseAnswer, Redirect, Reset,
+    Slow, Status,
 };
 use crate::support::fault::{FaultProxy, Rule};
 use crate::support::registry::TestRegistry;
@@ -339,4 +341,87 @@ fn note_seen(client: &Client, root: &Blob, repository: &str) {
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// Faults of pulls: whether a fresh store has the image in the end.
+fn pull_cases(elsewhere: &str) -> Vec<(&'static str, bool, Vec<Rule>)> {
+    let redirect = |status| Redirect { status, to: elsewhere.to_owned() };
+    let manifest = "/manifests/sha256:";
+    vec![
+        ("HEAD tag: 500 once", true, vec![rule("HEAD", TAG, 0, 1, Status(500))]),
+        ("HEAD tag: no answer", true, vec![rule("HEAD", TAG, 0, 1, Reset)]),
+        (
+            "HEAD tag: no digest",
+            true,
+            vec![rule("HEAD", TAG, 0, MANY, Header("Docker-Content-Digest", None))],
+        ),
+        (
+            "HEAD tag: another digest",
+            false,
+            vec![rule("HEAD", TAG, 0, 1, header("Docker-Content-Digest", "x"))],
+        ),
+        ("HEAD tag: 404", false, vec![rule("HEAD", TAG, 0, MANY, Status(404))]),
+        ("HEAD tag: redirected", true, vec![rule("HEAD", TAG, 0, MANY, redirect(301))]),
+        ("GET manifest: cut", true, vec![rule("GET", manifest, 0, 1, CutAfter(30))]),
+        ("GET manifest: cut always", false, vec![rule("GET", manifest, 0, MANY, CutAfter(30))]),
+        ("GET manifest: other bytes", false, vec![rule("GET", manifest, 0, MANY, Flip)]),
+        ("GET manifest: 429", true, vec![rule("GET", manifest, 0, 2, answer(429, "Retry-After: 0"))]),
+        (
+            "GET manifest: 429, in a day",
+            false,
+            vec![rule("GET", manifest, 0, 1, answer(429, "Retry-After: 86400"))],
+        ),
+        ("GET manifest: redirected", true, vec![rule("GET", manifest, 0, MANY, redirect(308))]),
+        ("GET blob: 500 twice", true, vec![rule("GET", BLOB, 0, 2, Status(500))]),
+        ("GET blob: 500 always", false, vec![rule("GET", BLOB, 0, MANY, Status(500))]),
+        ("GET blob: cut at its beginning", true, vec![rule("GET", BLOB, 0, 3, CutAfter(0))]),
+        ("GET blob: cut in its middle", true, vec![rule("GET", BLOB, 1, 2, CutAfter(100_000))]),
+        (
+            "GET blob: cut, then all of it",
+            true,
+            vec![rule("GET", BLOB, 1, 2, CutAfter(100_000)), rule("GET", BLOB, 1, MANY, IgnoreRange)],
+        ),
+        ("GET blob: other bytes", false, vec![rule("GET", BLOB, 0, MANY, Flip)]),
+        (
+            "GET blob: longer than it is",
+            true,
+            vec![rule("GET", BLOB, 0, MANY, header("Content-Length", "99999999"))],
+        ),
+        (
+            "GET blob: another part",
+            false,
+            vec![
+                rule("GET", BLOB, 1, 2, CutAfter(100_000)),
+                rule("GET", BLOB, 1, MANY, header("Content-Range", "bytes 5-9/10")),
+            ],
+        ),
+        ("GET blob: 403", false, vec![rule("GET", BLOB, 0, MANY, Status(403))]),
+        ("GET blob: 416", false, vec![rule("GET", BLOB, 0, MANY, Status(416))]),
+        ("GET blob: redirected", true, vec![rule("GET", BLOB, 0, MANY, redirect(307))]),
+        (
+            "GET blob: redirected to itself",
+            false,
+            vec![rule("GET", BLOB, 0, MANY, answer(307, "Location: "))],
+        ),
+        ("GET blob: slow", true, vec![rule("GET", BLOB, 0, 1, Slow(std::time::Duration::from_millis(200)))]),
+    ]
+}
+
+#[test]
+fn a_pull_ends_whole_or_keeps_nothing_wrong() {
+    require!("docker-registry");
+    let ground = Ground::new();
+    let elsewhere = FaultProxy::with_rules(&ground.server.host(), Vec::new());
+    let mut wrong = Vec::new();
+    for (name, whole, rules) in pull_cases(&elsewhere.host()) {
+        let proxy = FaultProxy::with_rules(&ground.server.host(), rules);
+        let client = Client::new();
+        let image = client.resolve(&format!("{}/seen:1", proxy.host()));
+        let result = image.and_then(|image| client.fetch(&image));
+        let damaged = client.store.check().unwrap();
+        if result.is_ok() != whole || !damaged.is_empty() {
+            wrong.push(format!("{name}: {result:?}, damaged {damaged:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -146,3 +146,98 @@ fn history(config: Option<&[u8]>) -> Vec<String> {
     let entries = config.and_then(|config| config.history).unwrap_or_default();
     entries.into_iter().filter(|entry| !entry.empty_layer).map(|entry| entry.created_by).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+    const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+    const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+    const FOREIGN: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
+
+    #[derive(Default)]
+    struct Documents(BTreeMap<Digest, Vec<u8>>);
+
+    impl Documents {
+        fn put(&mut self, media_type: &str, value: &Value) -> Blob {
+            let bytes = value.to_string().into_bytes();
+            let digest = Digest::of(&bytes);
+            let size = bytes.len() as u64;
+            self.0.insert(digest, bytes);
+            Blob { media_type: media_type.to_owned(), digest, size }
+        }
+
+        fn manifest(&mut self, history: &Value, layers: &[Value]) -> Blob {
+            let config = self.put(CONFIG, &json!({ "history": history }));
+            let config = json!(config.descriptor());
+            self.put(
+                MANIFEST,
+                &json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers}),
+            )
+        }
+
+        fn index(&mut self, children: &[&Blob]) -> Blob {
+            let children: Vec<_> = children.iter().map(|child| child.descriptor()).collect();
+            self.put(INDEX, &json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": children}))
+        }
+
+        fn plan(&self, root: &Blob) -> Result<Plan, Error> {
+            Plan::of(root, &mut |blob| Ok(self.0.get(&blob.digest).cloned()))
+        }
+    }
+
+    fn layer(name: &str, media_type: &str, urls: &[&str]) -> Value {
+        let layer = json!({"mediaType": media_type, "digest": Digest::of(name), "size": 3});
+        let Value::Object(mut fields) = layer else { unreachable!("it was written as an object") };
+        if !urls.is_empty() {
+            fields.insert("urls".into(), json!(urls));
+        }
+        fields.into()
+    }
+
+    #[test]
+    fn children_come_before_what_names_them_and_configs_after_layers() {
+        let mut documents = Documents::default();
+        let (shared, own) = (layer("shared", "l", &[]), layer("own", "l", &[]));
+        let first = documents.manifest(&json!([{"created_by": "COPY a"}]), std::slice::from_ref(&shared));
+        let second = documents.manifest(&json!(null), &[shared.clone(), own]);
+        let absent = Blob { media_type: MANIFEST.into(), digest: Digest::of("absent"), size: 5 };
+        let inner = documents.index(&[&second]);
+        let root = documents.index(&[&first, &inner, &first, &absent]);
+        let plan = documents.plan(&root).unwrap();
+        let order: Vec<_> = plan.documents.iter().map(|document| document.blob.digest).collect();
+        assert_eq!(order, [first.digest, second.digest, inner.digest, root.digest]);
+        assert_eq!(plan.absent, [absent]);
+        let blobs = plan.blobs(&BTreeSet::new());
+        let digests: Vec<_> = blobs.iter().map(|part| part.blob.digest).collect();
+        assert_eq!(digests[..2], [Digest::of("shared"), Digest::of("own")]);
+        assert_eq!(digests.len(), 4);
+        assert_eq!(blobs[0].made_by.as_deref(), Some("COPY a"));
+
+        let mut settled = BTreeSet::from([inner.digest]);
+        plan.settle(&mut settled);
+        let left: Vec<_> = plan.blobs(&settled).into_iter().map(|part| part.blob.digest).collect();
+        assert_eq!((left.len(), left[0]), (2, Digest::of("shared")), "what the inner index names is there");
+    }
+
+    #[test]
+    fn layers_that_may_not_be_distributed_stay_where_they_are() {
+        let mut documents = Documents::default();
+        let layers = [layer("a", FOREIGN, &["https://example.com/a"]), layer("b", FOREIGN, &[])];
+        let root = documents.manifest(&json!([]), &layers);
+        let plan = documents.plan(&root).unwrap();
+        let foreign: Vec<_> = plan.root().parts.iter().map(|part| part.foreign).collect();
+        assert_eq!(foreign, [true, false, false]);
+    }
+
+    #[test]
+    fn a_root_that_is_not_there_is_an_error() {
+        let root = Blob { media_type: MANIFEST.into(), digest: Digest::of("x"), size: 1 };
+        assert!(matches!(Documents::default().plan(&root), Err(Error::Store { .. })));
+    }
+}

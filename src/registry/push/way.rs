@@ -108,3 +108,88 @@ pub(super) fn received(range: &str) -> Option<u64> {
         last => last.checked_add(1),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::error::Action;
+    use super::*;
+
+    fn status(status: u16) -> Error {
+        Error::Status {
+            action: Action::Write,
+            status,
+            host: "h".into(),
+            repository: "r".into(),
+            reference: String::new(),
+            body: String::new(),
+            retry_after: None,
+        }
+    }
+
+    fn broken() -> Error {
+        Error::Network { host: "h".into(), problem: Problem::Broken, source: "x".into() }
+    }
+
+    #[test]
+    fn turns() {
+        let whole =
+            Standing { way: Way::Whole, size: 200 * MIB, offset: 0, shortest: 0, stalls: 1, too_long: false };
+        let resumed = Standing { offset: MIB, ..whole };
+        let chunks = Standing { way: Way::Chunks(8 * MIB), ..whole };
+        let forced = Standing { too_long: true, ..chunks };
+        for (what, error, at, expected) in [
+            ("one request is too long", status(413), whole, Turn::Anew(Way::Chunks(LONG_CHUNK))),
+            ("so is a chunk", status(413), forced, Turn::Anew(Way::Chunks(4 * MIB))),
+            (
+                "nothing is short enough",
+                status(413),
+                Standing { way: Way::Chunks(MIB), ..forced },
+                Turn::GiveUp,
+            ),
+            ("shorter is not allowed", status(413), Standing { shortest: 5 * MIB, ..forced }, Turn::GiveUp),
+            ("the session is gone", status(404), chunks, Turn::Anew(Way::Chunks(8 * MIB))),
+            ("another offset", status(416), chunks, Turn::Resume),
+            ("no chunks", status(405), chunks, Turn::Anew(Way::Whole)),
+            ("no chunks, and no whole", status(405), forced, Turn::GiveUp),
+            ("wrong halves", status(400), resumed, Turn::Anew(Way::Whole)),
+            ("a wrong whole", status(400), whole, Turn::GiveUp),
+            ("not allowed", status(403), whole, Turn::GiveUp),
+            ("busy", status(503), chunks, Turn::Wait(Way::Chunks(8 * MIB))),
+            ("cut once", broken(), whole, Turn::Wait(Way::Whole)),
+            ("cut again", broken(), Standing { stalls: 2, ..whole }, Turn::Wait(Way::Chunks(LONG_CHUNK))),
+            ("cut, but it goes on", broken(), Standing { stalls: 2, ..resumed }, Turn::Wait(Way::Whole)),
+            ("small", broken(), Standing { stalls: 2, size: MIB, ..whole }, Turn::Wait(Way::Whole)),
+        ] {
+            assert_eq!(turn(&error, &at), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn the_registry_says_how_long_requests_may_be() {
+        for (size, longest, shortest, expected) in [
+            (10, None, 0, Way::Whole),
+            (10, Some(10), 0, Way::Whole),
+            (11, Some(10), 0, Way::Chunks(10)),
+            (11, Some(0), 0, Way::Whole),
+            (11, Some(5), 8, Way::Chunks(8)),
+        ] {
+            assert_eq!(begin(size, longest, shortest), expected, "{size} {longest:?} {shortest}");
+        }
+    }
+
+    #[test]
+    fn what_a_registry_has_is_a_range_from_zero() {
+        for (text, expected) in [
+            ("0-99", Some(100)),
+            ("bytes=0-99", Some(100)),
+            ("bytes 0-99", Some(100)),
+            ("0-0", Some(0)),
+            ("5-99", None),
+            ("0--1", None),
+            ("0-18446744073709551615", None),
+            ("", None),
+        ] {
+            assert_eq!(received(text), expected, "{text}");
+        }
+    }
+}

@@ -122,8 +122,10 @@ impl Challenge {
 /// What is known of all hosts.
 pub(super) struct Authority {
     credentials: Credentials,
-    hosts: Mutex<HashMap<(String, Access), Arc<Mutex<HostState>>>>,
+    hosts: Mutex<HashMap<(String, Access), SharedState>>,
 }
+
+type SharedState = Arc<Mutex<HostState>>;
 
 #[derive(Default)]
 struct HostState {
@@ -174,7 +176,7 @@ impl Authority {
     }
 
     /// One lock per host: while one thread asks for a token, the others that need it wait for it.
-    fn state(&self, endpoint: &Endpoint) -> Arc<Mutex<HostState>> {
+    fn state(&self, endpoint: &Endpoint) -> SharedState {
         lock(&self.hosts).entry((endpoint.host.clone(), endpoint.access)).or_default().clone()
     }
 
