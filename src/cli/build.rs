@@ -237,7 +237,8 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Outcome {
     request.exports = exports(&args.output)?;
     let image = args.image.options(&mut request.exports)?;
     (request.annotations, request.squash, request.limits) = (image.annotations, image.squash, image.limits);
-    (request.cache_from, request.cache_to) = args.cache.options(&request.exports, request.squash)?;
+    (request.cache_from, request.cache_to) =
+        args.cache.options(&request.tags, &request.exports, request.squash)?;
     let is_pushed = |export: &Export| export.kind == ExportKind::Registry;
     if request.tags.is_empty()
         && request.exports.iter().any(|export| is_pushed(export) && export.names.is_empty())

@@ -30,20 +30,35 @@ struct FromArg(CacheSource);
 struct ToArg(CacheTarget);
 
 impl CacheArgs {
-    /// Returns what the arguments mean for a build with these exports.
+    /// Returns what the arguments mean for a build of images with these names and exports.
     pub(crate) fn options(
         &self,
+        tags: &[Reference],
         exports: &[Export],
         squash: bool,
     ) -> Result<(Vec<CacheSource>, Vec<CacheTarget>), Failure> {
         let sources = self.cache_from.iter().map(|from| from.0.clone()).collect();
         let targets: Vec<CacheTarget> = self.cache_to.iter().map(|to| to.0.clone()).collect();
-        check(&targets, exports, squash).map_err(|error| Failure::usage(format!("--cache-to: {error}")))?;
+        check(&targets, tags, exports, squash)
+            .map_err(|error| Failure::usage(format!("--cache-to: {error}")))?;
         Ok((sources, targets))
     }
 }
 
-fn check(targets: &[CacheTarget], exports: &[Export], squash: bool) -> Result<(), String> {
+fn check(
+    targets: &[CacheTarget],
+    tags: &[Reference],
+    exports: &[Export],
+    squash: bool,
+) -> Result<(), String> {
+    for name in exports.iter().flat_map(|export| &export.names).chain(tags) {
+        if targets.iter().any(|target| target.place == CachePlace::Registry(name.clone())) {
+            return Err(format!(
+                "{} is the image's own name, which the cache would take from it: use another tag, or type=inline",
+                name.familiar()
+            ));
+        }
+    }
     if targets.iter().any(|target| target.place == CachePlace::Inline) {
         if exports.iter().all(|export| matches!(export.kind, ExportKind::Local | ExportKind::Tar)) {
             return Err("type=inline stands in the config of an image, but no image is made".to_owned());
@@ -268,11 +283,14 @@ mod tests {
         };
         let image = [Export::new(ExportKind::Store, None)];
         let files = [Export::new(ExportKind::Tar, None)];
-        assert!(check(&targets(&["type=inline"]), &image, false).is_ok());
-        assert!(check(&targets(&["type=inline"]), &files, false).is_err());
-        assert!(check(&targets(&["type=inline"]), &image, true).is_err());
+        assert!(check(&targets(&["type=inline"]), &[], &image, false).is_ok());
+        assert!(check(&targets(&["type=inline"]), &[], &files, false).is_err());
+        assert!(check(&targets(&["type=inline"]), &[], &image, true).is_err());
+        let name = ["host/app:latest".parse().unwrap()];
+        assert!(check(&targets(&["type=registry,ref=host/app"]), &name, &image, false).is_err());
+        assert!(check(&targets(&["type=registry,ref=host/app:cache"]), &name, &image, false).is_ok());
         let two = ["type=local,dest=a,compression=zstd", "type=local,dest=b,compression=gzip"];
-        assert!(check(&targets(&two), &image, false).is_err());
-        assert!(check(&targets(&two[..1]), &files, false).is_ok());
+        assert!(check(&targets(&two), &[], &image, false).is_err());
+        assert!(check(&targets(&two[..1]), &[], &files, false).is_ok());
     }
 }
