@@ -365,6 +365,9 @@ fn describe_status(
         (404, Action::Read | Action::Delete) => {
             format!("{host} has no {name} ({status}): check the name and the tag")
         }
+        (404, Action::Write) => format!(
+            "{host} has no place for {repository} ({status}): check the name; some registries want a repository to be created first"
+        ),
         (413, _) => format!(
             "{host} takes no request of this size for {name} ({status}): it, or a proxy before it, has a limit"
         ),

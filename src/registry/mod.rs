@@ -100,7 +100,7 @@ impl Registry {
     /// If the runtime cannot be started.
     pub fn new(config: Config) -> Result<Self, Error> {
         let Config { store, hosts, credentials, certificates, patience, notice } = config;
-        let transport = Transport::new(credentials, certificates)?;
+        let transport = Transport::new(credentials, certificates, patience.silence)?;
         let retry = Retry::new(patience, notice);
         Ok(Self {
             store,

@@ -19,6 +19,9 @@ pub struct Patience {
     pub budget: u32,
     /// A `Retry-After` beyond this is not waited for: the request fails, and says so.
     pub longest_pause: Duration,
+    /// How long a connection may stand still, in both directions: then the request has failed. A registry that puts a
+    /// large upload together may think for a while before it answers.
+    pub silence: Duration,
 }
 
 /// A registry that says "too many requests" counts in longer spans than one that hiccups.
@@ -31,6 +34,7 @@ impl Default for Patience {
             attempts: 5,
             budget: 40,
             longest_pause: Duration::from_secs(60),
+            silence: Duration::from_secs(120),
         }
     }
 }

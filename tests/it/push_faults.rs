@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use kiln::image::Blob;
 
@@ -13,7 +14,7 @@ use crate::push::{assert_whole, push, stored};
 use crate::support::bases;
 use crate::support::fault::Fault::{
     self, Answer, CutAfter, CutRequestAfter, Early, Flip, Header, IgnoreRange, LoseAnswer, Redirect, Reset,
-    Slow, Status,
+    Silence, Slow, SlowBody, Status,
 };
 use crate::support::fault::{FaultProxy, Rule};
 use crate::support::registry::TestRegistry;
@@ -99,11 +100,7 @@ fn cases(elsewhere: &str) -> Vec<Case> {
     // The question for a blob.
     case("HEAD blob: 500 twice", Whole, vec![rule("HEAD", BLOB, 0, 2, Status(500))]);
     case("HEAD blob: 403", Fails("does not allow"), vec![rule("HEAD", BLOB, 0, MANY, Status(403))]);
-    case(
-        "HEAD blob: slow",
-        Whole,
-        vec![rule("HEAD", BLOB, 0, 1, Slow(std::time::Duration::from_millis(200)))],
-    );
+    case("HEAD blob: slow", Whole, vec![rule("HEAD", BLOB, 0, 1, Slow(Duration::from_millis(200)))]);
     case(
         "HEAD blob: redirected",
         Whole,
@@ -160,7 +157,7 @@ fn cases(elsewhere: &str) -> Vec<Case> {
         Fails("damaged"),
         vec![large("PUT", 0, 1, header("Docker-Content-Digest", "sha256:00"))],
     );
-    case("PUT: slow", Whole, vec![large("PUT", 0, 1, Slow(std::time::Duration::from_millis(300)))]);
+    case("PUT: slow", Whole, vec![large("PUT", 0, 1, Slow(Duration::from_millis(300)))]);
     case(
         "GET status: 500 once",
         Whole,
@@ -403,7 +400,7 @@ fn pull_cases(elsewhere: &str) -> Vec<(&'static str, bool, Vec<Rule>)> {
             false,
             vec![rule("GET", BLOB, 0, MANY, answer(307, "Location: "))],
         ),
-        ("GET blob: slow", true, vec![rule("GET", BLOB, 0, 1, Slow(std::time::Duration::from_millis(200)))]),
+        ("GET blob: slow", true, vec![rule("GET", BLOB, 0, 1, Slow(Duration::from_millis(200)))]),
     ]
 }
 
@@ -424,4 +421,36 @@ fn a_pull_ends_whole_or_keeps_nothing_wrong() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Not a fault, but what would be one if a time were set for whole requests.
+#[test]
+fn an_upload_may_take_long_as_long_as_it_moves() {
+    require!("docker-registry");
+    let server = TestRegistry::start();
+    let slow = large("PUT", 0, 1, SlowBody(Duration::from_millis(30)));
+    let proxy = FaultProxy::with_rules(&server.host(), vec![slow]);
+    // 160 pieces: nearly five seconds. The kernel buffers what it can, so it takes more than a few MB.
+    let client = Client::with(|config| config.patience.silence = Duration::from_millis(1500));
+    let root = stored(&client, vec![layer("noise", &noise(20 << 20))]);
+    push(&client, &format!("{}/slow:1", proxy.host()), &root).unwrap();
+    let uploads = proxy.requests(UPLOADS).into_iter().filter(|request| request.length > 1_000_000);
+    assert_eq!(uploads.count(), 1, "it was sent in one request");
+}
+
+#[test]
+fn nobody_waits_for_a_registry_that_is_silent() {
+    require!("docker-registry");
+    let ground = Ground::new();
+    for (number, silent) in
+        [rule("HEAD", TAG, 0, MANY, Silence), large("PUT", 0, MANY, Silence)].into_iter().enumerate()
+    {
+        let proxy = FaultProxy::with_rules(&ground.server.host(), vec![silent]);
+        let client = Client::with(|config| {
+            (config.patience.silence, config.patience.attempts) = (Duration::from_millis(500), 2);
+        });
+        let root = ground.image(&client);
+        let failed = push(&client, &format!("{}/silent{number}:1", proxy.host()), &root).unwrap_err();
+        assert!(failed.to_string().contains("did not answer in time"), "{failed}");
+    }
 }

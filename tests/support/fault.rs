@@ -50,6 +50,10 @@ pub(crate) enum Fault {
     SwapHost(String),
     /// It takes a while.
     Slow(Duration),
+    /// Each 64 KiB of the first half of the request's body take a while.
+    SlowBody(Duration),
+    /// Nothing comes, and the connection stays.
+    Silence,
 }
 
 /// One request as the proxy saw it.
@@ -212,6 +216,12 @@ fn serve(
     }
     match &fault {
         Fault::Reset => return Ok(()),
+        Fault::Silence => {
+            std::io::copy(&mut body, &mut std::io::sink())?;
+            // Until the client goes.
+            client.read_exact(&mut [0])?;
+            return Ok(());
+        }
         Fault::Slow(duration) => std::thread::sleep(*duration),
         Fault::IgnoreRange => drop(headers.remove("range")),
         _ => {}
@@ -229,6 +239,12 @@ fn serve(
         // Until the registry has put away what came: what it knows afterwards is certain.
         std::io::copy(&mut server, &mut std::io::sink())?;
         return Ok(());
+    }
+    if let Fault::SlowBody(pause) = fault {
+        for _ in 0..request.length / (128 << 10) {
+            std::io::copy(&mut body.by_ref().take(64 << 10), &mut server)?;
+            std::thread::sleep(pause);
+        }
     }
     std::io::copy(&mut body, &mut server)?;
     let mut answer = Vec::new();

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -24,10 +25,6 @@ use super::super::hosts::Access;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Between two pieces of an answer, not for the whole of it. A registry that puts a large upload together may
-/// think for a while before it answers.
-const READ_TIMEOUT: Duration = Duration::from_secs(120);
-
 /// Connections are driven here; whoever waits does so on a thread of its own.
 const WORKER_THREADS: usize = 2;
 
@@ -40,6 +37,8 @@ const USER_AGENT: &str = concat!("kiln/", env!("CARGO_PKG_VERSION"));
 pub(super) struct Http {
     runtime: Runtime,
     certificates: Certificates,
+    /// How long nothing may move, in neither direction.
+    silence: Duration,
     clients: Mutex<HashMap<(String, Access), reqwest::Client>>,
 }
 
@@ -74,7 +73,7 @@ pub(in super::super) struct Answer<'h> {
 }
 
 impl Http {
-    pub(super) fn new(certificates: Certificates) -> Result<Self, Error> {
+    pub(super) fn new(certificates: Certificates, silence: Duration) -> Result<Self, Error> {
         // Fails only if the program has chosen a provider already, which then serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -83,7 +82,7 @@ impl Http {
             .enable_all()
             .build()
             .map_err(|error| Error::Setup(Box::new(error)))?;
-        Ok(Self { runtime, certificates, clients: Mutex::default() })
+        Ok(Self { runtime, certificates, silence, clients: Mutex::default() })
     }
 
     /// Sends one request and waits for the head of the answer.
@@ -97,19 +96,49 @@ impl Http {
     ) -> Result<Answer<'_>, Error> {
         let host = host_of(url);
         let client = self.client(&host, access)?;
+        let moved = Arc::<AtomicU64>::default();
         let mut request = client.request(method, url.clone()).headers(headers);
         request = match body {
             Body::Empty => request,
             Body::Bytes(bytes) => request.body(bytes.clone()),
             // Said aloud, because registries refuse a body of unknown length.
-            Body::Part(part) => request
-                .header(CONTENT_LENGTH, part.length)
-                .body(reqwest::Body::wrap(Sending { part: part.clone(), done: 0 })),
+            Body::Part(part) => {
+                request.header(CONTENT_LENGTH, part.length).body(reqwest::Body::wrap(Sending {
+                    part: part.clone(),
+                    done: 0,
+                    moved: Arc::clone(&moved),
+                }))
+            }
         };
-        match self.runtime.block_on(async { request.send().await }) {
-            Ok(inner) => Ok(Answer { http: self, host, inner }),
-            Err(error) => Err(network(&host, error)),
+        match self.wait(request.send(), &moved) {
+            Some(Ok(inner)) => Ok(Answer { http: self, host, inner }),
+            Some(Err(error)) => Err(network(&host, error)),
+            None => Err(self.silent(&host)),
         }
+    }
+
+    /// Waits for what may take as long as it likes while `moved` grows; `None` after a silence. (The client's own read
+    /// timeout would hold for all that is sent together.)
+    fn wait<T>(&self, future: impl Future<Output = T>, moved: &AtomicU64) -> Option<T> {
+        self.runtime.block_on(async {
+            let mut future = std::pin::pin!(future);
+            let mut before = moved.load(Ordering::Relaxed);
+            loop {
+                if let Ok(done) = tokio::time::timeout(self.silence, &mut future).await {
+                    return Some(done);
+                }
+                let now = moved.load(Ordering::Relaxed);
+                if now == before {
+                    return None;
+                }
+                before = now;
+            }
+        })
+    }
+
+    fn silent(&self, host: &str) -> Error {
+        let text = format!("nothing came for {} s", self.silence.as_secs());
+        Error::Network { host: host.to_owned(), problem: Problem::Timeout, source: text.into() }
     }
 
     fn client(&self, host: &str, access: Access) -> Result<reqwest::Client, Error> {
@@ -128,7 +157,6 @@ impl Http {
 fn build(access: Access, trust: &Trust) -> Result<reqwest::Client, reqwest::Error> {
     let mut builder = reqwest::Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
-        .read_timeout(READ_TIMEOUT)
         .redirect(Policy::none())
         .referer(false)
         .user_agent(USER_AGENT);
@@ -168,8 +196,10 @@ impl Answer<'_> {
 
     /// Waits for more bytes; `None` at the end.
     pub(in super::super) fn next(&mut self) -> Option<Result<Bytes, Error>> {
-        let piece = self.http.runtime.block_on(async { self.inner.chunk().await }).transpose()?;
-        Some(piece.map_err(|error| network(&self.host, error)))
+        match self.http.wait(self.inner.chunk(), &AtomicU64::new(0)) {
+            Some(piece) => piece.transpose().map(|piece| piece.map_err(|error| network(&self.host, error))),
+            None => Some(Err(self.http.silent(&self.host))),
+        }
     }
 
     /// Reads the whole body, or as much of it as shows that it has more than `limit` bytes.
@@ -189,6 +219,8 @@ impl Answer<'_> {
 struct Sending {
     part: Part,
     done: u64,
+    /// The bytes that went out, for whoever waits.
+    moved: Arc<AtomicU64>,
 }
 
 impl http_body::Body for Sending {
@@ -209,6 +241,7 @@ impl http_body::Body for Sending {
             return Poll::Ready(Some(Err(error)));
         }
         self.done += length;
+        self.moved.fetch_add(length, Ordering::Relaxed);
         if let Err(error) = (self.part.sent)(length) {
             return Poll::Ready(Some(Err(error)));
         }

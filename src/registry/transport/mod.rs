@@ -18,6 +18,8 @@
 mod auth;
 mod http;
 
+use std::time::Duration;
+
 use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 pub(super) use reqwest::{Method, Url, header};
 
@@ -102,8 +104,13 @@ impl Request {
 }
 
 impl Transport {
-    pub(super) fn new(credentials: Credentials, certificates: Certificates) -> Result<Self, Error> {
-        Ok(Self { http: Http::new(certificates)?, authority: Authority::new(credentials) })
+    /// Nothing may move for as long as `silence`.
+    pub(super) fn new(
+        credentials: Credentials,
+        certificates: Certificates,
+        silence: Duration,
+    ) -> Result<Self, Error> {
+        Ok(Self { http: Http::new(certificates, silence)?, authority: Authority::new(credentials) })
     }
 
     /// Sends a request, answers a challenge, follows redirects. Any status below 400 is an answer.
