@@ -260,7 +260,7 @@ fn waiting_for_a_busy_registry_is_said_aloud() {
     let proxy = FaultProxy::start(&server.host(), busy);
     let pull = kiln.run(&format!("pull {}/team/app:1", proxy.host())).success();
     assert!(pull.stderr.contains("503") && pull.stderr.contains("asking again"), "{}", pull.stderr);
-    for (style, said) in [("plain", "kiln: "), ("rawjson", r#"{"event":"notice","text":""#)] {
+    for (style, said) in [("plain", "warning: "), ("rawjson", r#"{"event":"notice","message":""#)] {
         let proxy = FaultProxy::start(&server.host(), busy);
         kiln.dockerfile(&format!("FROM {}/team/app:1\n", proxy.host()));
         let build = ended(kiln.command().args(["build", "--progress", style, "context"])).success();
