@@ -284,7 +284,7 @@ fn a_missing_dockerfile() {
 fn a_base_that_cannot_be_had() {
     let bench = Bench::new(&[("Dockerfile", "FROM localhost:1/nothing:here\nRUN x\n")]);
     insta::assert_snapshot!(bench.build(&[]), @"
-    error: cannot get the image localhost:1/nothing:here: nothing listens at localhost:1: connection refused; is the registry running?: error sending request for url (http://localhost:1/v2/): client error (Connect): tcp connect error: Connection refused (os error 111)
+    error: cannot get the image localhost:1/nothing:here: nothing listens at localhost:1: connection refused; is the registry running?: error sending request: client error (Connect): tcp connect error: Connection refused (os error 111)
      --> ./Dockerfile:1:6
       |
     1 | FROM localhost:1/nothing:here
