@@ -185,7 +185,7 @@ fn wrong_arguments() {
 
       tip: a similar argument exists: '--target'
 
-    Usage: kiln build --build-context <NAME=VALUE> --target <STAGE> <CONTEXT>
+    Usage: kiln build --build-context <NAME=VALUE> --target <STAGE> [CONTEXT]
 
     For more information, try '--help'.
     "#);
