@@ -7,8 +7,16 @@
 //! Keys are made by [`KeyBuilder`] alone, with three rules: a length before every sequence, an ordinal before
 //! every variant, maps sorted. So two different inputs cannot make the same bytes. Values that are no secret
 //! are hashed as well; a record holds no value of an environment variable, only digests.
+//!
+//! A [`Document`] is the form in which records travel to other stores.
+
+mod document;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::document::{
+    ARTIFACT, DOCUMENT, Document, ENTRIES, Exported, ExportedLayer, INLINE, NotACache, Read,
+};
 
 use crate::digest::{DiffId, Digest, Hasher};
 use crate::image::{Blob, Layer};
@@ -170,6 +178,9 @@ pub struct Record {
     pub directory: Option<String>,
     /// When the step was done.
     pub created: Timestamp,
+    /// The step's result key, if the record was made or found by it: whoever exports the record exports it under both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Key>,
     /// The parts of the definition key, to tell the user what changed when the next build misses.
     pub inputs: Vec<NamedInput>,
 }

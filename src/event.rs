@@ -52,11 +52,9 @@ pub enum Event {
     },
     /// A finding that does not stop the build.
     Warning(Diagnostic),
-    /// Something that takes longer than it should, and why: a registry is asked again.
-    Notice {
-        /// A sentence.
-        text: String,
-    },
+    /// Something that does not stop the build and stands in no file: a cache that is not there, a registry that is
+    /// asked again.
+    Notice(String),
     /// A task begins: a step, a pull, an export.
     TaskStarted {
         /// The task.

@@ -4,13 +4,14 @@ use std::io;
 use std::path::Path;
 
 use fs_err as fs;
-use oci_spec::image::{Descriptor, ImageIndex};
+use oci_spec::image::{Descriptor, ImageIndex, ImageManifest};
 
 use super::load::Loaded;
 use super::{CONTAINERD_NAME, Error, INDEX_FILE, REF_NAME, blob_file, reachable};
-use crate::assemble;
+use crate::assemble::{self, Document};
 use crate::digest::Digest;
 use crate::image::Blob;
+use crate::oci::{Platform, select_platform};
 use crate::reference::Reference;
 use crate::store::{self, Store};
 
@@ -23,8 +24,56 @@ use crate::store::{self, Store};
 /// # Errors
 /// If there is no such image, or a blob is missing or damaged.
 pub fn open_layout(store: &Store, directory: &Path, selector: Option<&str>) -> Result<Blob, Error> {
+    let root = find(directory, selector)?;
+    import_blobs(store, directory, &root)?;
+    Ok(root)
+}
+
+/// Reads the manifest that the selector names as in [`open_layout`], the one for `platform` if there are several, and
+/// the bytes of its config, whatever they are; puts both into the store, and nothing else.
+///
+/// # Errors
+/// If there is no such manifest, or one of the two is missing or damaged.
+pub fn documents(
+    store: &Store,
+    directory: &Path,
+    selector: Option<&str>,
+    platform: &Platform,
+) -> Result<(ImageManifest, Vec<u8>), Error> {
+    let read = |blob: &Blob| {
+        copy_in(store, directory, blob)?;
+        Ok::<_, Error>(store.read_blob(blob)?)
+    };
+    let mut root = find(directory, selector)?;
+    let mut document = assemble::parse(root.digest, &read(&root)?)?;
+    if let Document::Index(index) = &document {
+        root = checked(select_platform(index, platform).map_err(assemble::Error::from)?)?;
+        document = assemble::parse(root.digest, &read(&root)?)?;
+    }
+    match document {
+        Document::Manifest(manifest) => {
+            let config = read(&checked(manifest.config())?)?;
+            Ok((*manifest, config))
+        }
+        Document::Index(_) => Err(assemble::Error::Nested { digest: root.digest }.into()),
+    }
+}
+
+/// Puts blobs of a layout's directory into the store.
+///
+/// # Errors
+/// If one is missing or damaged.
+pub fn copy_blobs(store: &Store, directory: &Path, blobs: &[Blob]) -> Result<(), Error> {
+    blobs.iter().try_for_each(|blob| match copy_in(store, directory, blob)? {
+        true => Ok(()),
+        false => Err(store::Error::Missing { digest: blob.digest, size: blob.size }.into()),
+    })
+}
+
+/// Returns the root that the selector names.
+fn find(directory: &Path, selector: Option<&str>) -> Result<Blob, Error> {
     let index = parse_index(&fs::read(directory.join(INDEX_FILE))?)?;
-    let root = match select(&index, selector) {
+    Ok(match select(&index, selector) {
         Choice::One(entry) => checked(entry)?,
         Choice::Several => {
             return Err(Error::Ambiguous { path: directory.to_owned(), offered: names_in(&index) });
@@ -37,9 +86,7 @@ pub fn open_layout(store: &Store, directory: &Path, selector: Option<&str>) -> R
                 return Err(Error::NoSuchImage { path: directory.to_owned(), selector, offered });
             }
         },
-    };
-    import_blobs(store, directory, &root)?;
-    Ok(root)
+    })
 }
 
 /// Puts every image of a layout's directory into the store.

@@ -1,7 +1,8 @@
 //! Images as files: OCI layouts (a tar or a directory) and what `docker save` writes, both ways.
 //!
 //! Out: [`oci`], [`oci_directory`] and [`docker`] take images and the store, and write everything
-//! that they reach. In: [`load`], [`load_path`] and [`open_layout`] put what they find into the store.
+//! that they reach. In: [`load`], [`load_path`] and [`open_layout`] put what they find into the store;
+//! [`documents`] only a manifest and its config.
 //!
 //! Rules:
 //! - The same image gives the same bytes: fixed order (documents before layers), no times, no owners.
@@ -23,7 +24,7 @@ use std::path::PathBuf;
 
 pub use self::docker::docker;
 pub use self::export::{oci, oci_directory};
-pub use self::layout::open_layout;
+pub use self::layout::{copy_blobs, documents, open_layout};
 pub use self::load::{Loaded, load, load_path};
 
 use crate::assemble::{self, Document};
@@ -136,12 +137,12 @@ const LAYOUT_FILE: &str = "oci-layout";
 const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 const INDEX_FILE: &str = "index.json";
 /// The name in an OCI layout: a tag, by the specification's example.
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// containerd's and BuildKit's: the full name.
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
 
 /// Returns where a blob lies in a layout.
-fn blob_file(digest: &Digest) -> String {
+pub(crate) fn blob_file(digest: &Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
 

@@ -206,6 +206,22 @@ pub fn manifest(
     put(store, flavor.of(media_type::MANIFEST), &manifest)
 }
 
+/// Writes the manifest of something that is no image (image-spec `manifest.md`, "guidelines for artifact usage").
+///
+/// # Errors
+/// If the store fails.
+pub fn artifact(store: &Store, artifact_type: &str, config: &Blob, layers: &[Blob]) -> Result<Blob, Error> {
+    let manifest = ImageManifestBuilder::default()
+        .schema_version(2_u32)
+        .media_type(MediaType::from(media_type::MANIFEST))
+        .artifact_type(MediaType::from(artifact_type))
+        .config(config.descriptor())
+        .layers(layers.iter().map(Blob::descriptor).collect::<Vec<_>>())
+        .build()
+        .expect("every required field is set");
+    put(store, media_type::MANIFEST, &manifest)
+}
+
 /// Writes an index of images for several platforms into the store, in the order given.
 ///
 /// # Errors

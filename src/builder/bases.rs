@@ -91,7 +91,7 @@ impl Finder<'_> {
 }
 
 /// Joins an error's text and those of its causes, for a finding.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -83,6 +83,15 @@ pub enum Error {
     /// `SOURCE_DATE_EPOCH` names no time.
     #[error(transparent)]
     Epoch(#[from] EpochError),
+    /// The cache cannot be written to where it was asked for.
+    #[error("cannot export the cache to {place}")]
+    CacheExport {
+        /// What the user calls it.
+        place: String,
+        /// Why.
+        #[source]
+        source: Box<Error>,
+    },
     /// A directory for the result is not empty.
     #[error("{} is not empty", .0.display())]
     NotEmpty(PathBuf),
@@ -113,6 +122,20 @@ impl Error {
     /// Tells whether the user ended the build.
     pub fn is_cancelled(&self) -> bool {
         matches!(self, Self::Step(error) if matches!(*error.cause, solve::Cause::Cancelled))
+    }
+
+    /// Returns the number of the cache that is to blame, if one of `--cache-from` is.
+    pub(super) fn broken_cache(&self) -> Option<usize> {
+        let cause = match self {
+            Self::Step(error) => &*error.cause,
+            Self::Result(cause) => cause,
+            Self::CacheExport { source, .. } => return source.broken_cache(),
+            _ => return None,
+        };
+        match cause {
+            solve::Cause::Import { cache, .. } => Some(*cache),
+            _ => None,
+        }
     }
 
     /// Returns the last lines that a failed command wrote.

@@ -1,5 +1,6 @@
 //! The image goes where it was asked for.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::os::fd::AsFd;
@@ -7,10 +8,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::built::{Built, BuiltImage};
-use super::image::MadeImage;
+use super::cache;
+use super::image::{Made, MadeImage};
 use super::{Annotations, Destination, Error, Export, ExportKind, Request, squash};
 use crate::archive::{self, Saved};
 use crate::assemble::{Assembled, Flavor};
+use crate::cache::Key;
 use crate::event::{Event, Stream};
 use crate::graph::Graph;
 use crate::image::Blob;
@@ -18,6 +21,10 @@ use crate::layer::{self, Compression, PackOptions};
 use crate::reference::Reference;
 use crate::registry::{Limits, Pushed, Registry, Step};
 use crate::solve::{self, Snapshot, Solution, Workshop};
+use crate::time::Timestamp;
+
+/// When images were first made, by what is in them.
+pub(super) type Times = BTreeMap<Key, Timestamp>;
 
 /// Assembles the image and writes it to every place that the request names.
 pub(super) fn export(
@@ -26,8 +33,9 @@ pub(super) fn export(
     solution: &Solution,
     workshop: &Workshop<'_>,
     registry: &Registry,
-) -> Result<Built, Error> {
-    let mut built = Built::default();
+) -> Result<(Built, Times), Error> {
+    let (mut built, mut times) = (Built::default(), Times::new());
+    let inline_cache = cache::inline(request, graph, solution, workshop)?;
     for (output, root) in graph.outputs.iter().zip(&solution.roots) {
         let made = MadeImage { output, root: root.clone(), merge: None };
         let squashed = match request.squash && request.exports.iter().any(|export| export.kind.is_image()) {
@@ -39,10 +47,12 @@ pub(super) fn export(
         if let Some(root) = made.root.as_ref().filter(|_| forced) {
             solve::recompress(root, workshop)?;
         }
+        let inline = inline_cache.as_ref();
         for export in &request.exports {
             if export.kind.is_image() {
-                let image =
-                    made.assemble(solution, workshop, export.flavor(request), &request.annotations)?;
+                let Made { image, key, created } =
+                    made.assemble(solution, workshop, export.flavor(request), &request.annotations, inline)?;
+                times.insert(key, created);
                 built.image =
                     Some(BuiltImage { manifest: image.manifest.clone(), config: image.config.clone() });
                 let names: Vec<Reference> = request.names(export).cloned().collect();
@@ -53,7 +63,7 @@ pub(super) fn export(
                         } else {
                             name.clone()
                         };
-                        built.pushed.push(push(&name, &image.manifest, &request.limits, registry, workshop)?);
+                        built.pushed.push(push(&name, &image, &request.limits, registry, workshop)?);
                     }
                 } else {
                     write_image(export, &image, made.root.as_ref(), &names, &request.annotations, workshop)?;
@@ -63,7 +73,7 @@ pub(super) fn export(
             }
         }
     }
-    Ok(built)
+    Ok((built, times))
 }
 
 impl ExportKind {
@@ -93,7 +103,9 @@ impl Export {
 impl Request {
     /// Returns how new layers are packed: what the exports ask for, which is the same for all of them.
     pub(super) fn packing(&self) -> PackOptions {
-        let compression = self.exports.iter().find_map(|export| export.compression);
+        let of_exports = self.exports.iter().find_map(|export| export.compression);
+        let of_caches = || self.cache_to.iter().find_map(|target| target.compression);
+        let compression = of_exports.or_else(of_caches);
         let rewrite = self.exports.iter().any(|export| export.rewrite_timestamps);
         PackOptions {
             compression: compression.unwrap_or_default(),
@@ -145,7 +157,7 @@ fn write_image(
 /// Pushes the image under one name; each blob's fate is a line of the task.
 fn push(
     name: &Reference,
-    manifest: &Blob,
+    image: &Assembled,
     limits: &Limits,
     registry: &Registry,
     workshop: &Workshop<'_>,
@@ -160,7 +172,8 @@ fn push(
                 }
             });
         };
-        Ok(registry.push(name, manifest, limits, &tell)?)
+        let layers: Vec<Blob> = image.image.layers.iter().map(|layer| layer.blob.clone()).collect();
+        cache::push(name, &image.manifest, &layers, limits, &tell, registry, workshop)
     })
 }
 

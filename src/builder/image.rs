@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Annotations, Error};
 use crate::assemble::{self, Assembled, Flavor, NewEntry, Parts};
-use crate::cache::KeyBuilder;
+use crate::cache::{Document, INLINE, Key, KeyBuilder};
 use crate::graph::Output;
 use crate::oci::HISTORY_COMMENT;
 use crate::solve::{self, Snapshot, Solution, Workshop};
@@ -19,6 +19,14 @@ pub(super) struct MadeImage<'a> {
     pub(super) merge: Option<String>,
 }
 
+/// An image whose documents are written, and what makes its time the same everywhere.
+pub(super) struct Made {
+    pub(super) image: Assembled,
+    /// Stands for all that is in the image but its time.
+    pub(super) key: Key,
+    pub(super) created: Timestamp,
+}
+
 impl MadeImage<'_> {
     /// Writes config and manifest. Their times are those of the first build that made the same image, so that an
     /// unchanged rebuild has the same digest.
@@ -28,11 +36,15 @@ impl MadeImage<'_> {
         workshop: &Workshop<'_>,
         flavor: Flavor,
         annotations: &Annotations,
-    ) -> Result<Assembled, Error> {
+        inline_cache: Option<&Document>,
+    ) -> Result<Made, Error> {
         let Self { output, root, merge } = self;
         let layers = solve::layers(root.as_ref());
+        let mut config = output.config.clone();
+        // What a base holds in this field are records of its own layers.
+        config.other.remove(INLINE);
         let mut key = KeyBuilder::new("image");
-        key.input("config", serde_json::to_string(&output.config).expect("a config is plain data"));
+        key.input("config", serde_json::to_string(&config).expect("a config is plain data"));
         for entry in &output.history {
             key.input("history", (&entry.created_by, (&entry.author, entry.step.is_some())));
         }
@@ -47,11 +59,18 @@ impl MadeImage<'_> {
         let created: Timestamp = match recorded {
             Some(created) => created,
             None => {
-                let bytes = serde_json::to_vec(&workshop.now).expect("a time is plain data");
+                let created = workshop.imports.image_created(&key).unwrap_or(workshop.now);
+                let bytes = serde_json::to_vec(&created).expect("a time is plain data");
                 workshop.store.put_record(&key.0, &bytes)?;
-                workshop.now
+                created
             }
         };
+        // After the key, so that the image has the same time with and without.
+        if let Some(document) = inline_cache {
+            let mut document = document.clone();
+            document.images.insert(key, created);
+            config.other.insert(INLINE.to_owned(), document.to_json());
+        }
         let instructions = output.history.iter().map(|entry| NewEntry {
             created_by: entry.created_by.clone(),
             author: entry.author.clone(),
@@ -67,7 +86,7 @@ impl MadeImage<'_> {
             comment: comment.clone(),
         });
         let parts = Parts {
-            config: output.config.clone(),
+            config,
             layers,
             history: instructions.chain(merged).collect(),
             created: Some(created),
@@ -75,6 +94,6 @@ impl MadeImage<'_> {
             annotations: annotations.manifest.clone(),
             flavor,
         };
-        Ok(assemble::image(workshop.store, parts)?)
+        Ok(Made { image: assemble::image(workshop.store, parts)?, key, created })
     }
 }

@@ -4,12 +4,13 @@
 //! 2. [`lower`](crate::lower::lower): instructions to a graph; asks for bases until it has each manifest and config
 //! 3. [`solve`]: lists contexts, runs what the cache does not answer, packs the layers of the images
 //! 4. [`assemble`](crate::assemble): config and manifest
-//! 5. `export`: the image goes where it was asked for
+//! 5. `export`: the image goes where it was asked for, and the cache too
 //!
 //! Everything that depends on the surroundings (time, user, credentials) arrives in the [`Request`].
 
 mod bases;
 mod built;
+mod cache;
 mod contexts;
 mod epoch;
 mod error;
@@ -24,6 +25,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 
 pub use built::Built;
+pub use cache::{CachePlace, CacheSource, CacheTarget};
 pub use contexts::{AddressOptions, ForeignContext, Stream, context_address, open_context, read_stream};
 pub use epoch::{EpochError, resolve_epoch};
 pub use error::Error;
@@ -31,6 +33,7 @@ pub use request::{Annotations, Destination, Export, ExportKind, NamedContext, Na
 
 use self::bases::Finder;
 use self::remotes::Brought;
+use crate::archive;
 use crate::checkup::{self, Examination};
 use crate::context::{self, IgnoreFile};
 use crate::diagnostic::Diagnostic;
@@ -41,11 +44,10 @@ use crate::image::Blob;
 use crate::lower;
 use crate::oci::Platform;
 use crate::pattern::Ignore;
-use crate::reference::Reference;
 use crate::registry::Registry;
 use crate::remote::Remotes;
 use crate::sandbox::{self, Cancel, Execution};
-use crate::solve::{self, Contexts, FetchError, Workshop};
+use crate::solve::{self, Contexts, FetchError, Origin, Workshop};
 use crate::store::Store;
 
 /// What is to be built, before anything is.
@@ -192,11 +194,13 @@ fn context_of(path: &Path, ignore: Option<IgnoreFile>, store: &Store) -> Result<
 /// Asks before anything is built whether what will be pushed may be: once for each repository.
 fn check_pushes(request: &Request, registry: &Registry) -> Result<(), Error> {
     let mut asked = BTreeSet::new();
-    for export in request.exports.iter().filter(|export| export.kind == ExportKind::Registry) {
-        for name in request.names(export) {
-            if asked.insert(name.name()) {
-                registry.check_push(name)?;
-            }
+    let pushed = request.exports.iter().filter(|export| export.kind == ExportKind::Registry);
+    let images = pushed.flat_map(|export| request.names(export));
+    let caches =
+        request.cache_to.iter().filter(|target| !target.ignore_error).filter_map(CacheTarget::pushed);
+    for name in images.chain(caches) {
+        if asked.insert(name.name()) {
+            registry.check_push(name)?;
         }
     }
     Ok(())
@@ -223,16 +227,20 @@ pub fn build(
         listener.event(Event::Warning(warning));
     }
     let contexts = request.contexts(store)?;
-    let fetch = |reference: &Reference, blobs: &[Blob], progress: &(dyn Fn(u64, u64) + Sync)| {
-        registry.fetch(reference, blobs, progress).map_err(FetchError::from)
+    let fetch = |origin: &Origin, blobs: &[Blob], progress: &(dyn Fn(u64, u64) + Sync)| match origin {
+        Origin::Repository(reference) => registry.fetch(reference, blobs, progress).map_err(FetchError::from),
+        Origin::Layout(directory) => archive::copy_blobs(store, directory, blobs).map_err(FetchError::from),
     };
+    let next_task = AtomicUsize::new(graph.steps().len());
+    let imports = cache::import(request, store, registry, listener, &next_task);
     let remotes = Brought(remotes);
     let agents = request.ssh_agents.iter();
     let agents = agents.map(|(id, agent)| (id.clone(), agent.socket().to_owned())).collect();
-    let workshop = Workshop {
+    let mut workshop = Workshop {
         store,
         contexts: &contexts,
         fetch: &fetch,
+        imports,
         secrets: &request.secrets,
         agents: &agents,
         remotes: &remotes,
@@ -244,11 +252,17 @@ pub fn build(
         scope: request.context.to_string_lossy().into_owned(),
         listener,
         cancel,
-        next_task: AtomicUsize::new(graph.steps().len()),
+        next_task,
         states: solve::States::default(),
     };
-    let images = request.exports.iter().any(|export| export.kind.is_image());
-    let solution = solve::solve(&graph, &workshop, images)?;
-    contexts.remember();
-    export::export(request, &graph, &solution, &workshop, registry)
+    let (built, times, solution) = cache::without_broken(&mut workshop, |workshop| {
+        let solution = solve::solve(&graph, workshop, request.what_to_pack())?;
+        contexts.remember();
+        let (built, times) = export::export(request, &graph, &solution, workshop, registry)?;
+        Ok((built, times, solution))
+    })?;
+    cache::without_broken(&mut workshop, |workshop| {
+        cache::export(request, &graph, &solution, &times, workshop, registry)
+    })?;
+    Ok(built)
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::{AddressOptions, ForeignContext, context_address};
+use super::{AddressOptions, CacheSource, CacheTarget, ForeignContext, context_address};
 use crate::context::IgnoreFile;
 use crate::diagnostic::Source;
 use crate::graph::{Network, Remote};
@@ -78,6 +78,10 @@ pub struct Request {
     pub tags: Vec<Reference>,
     /// Where the result goes.
     pub exports: Vec<Export>,
+    /// The caches that are asked after the store's own, in this order.
+    pub cache_from: Vec<CacheSource>,
+    /// Where the cache goes.
+    pub cache_to: Vec<CacheTarget>,
     /// What a pushed image must not exceed.
     pub limits: Limits,
 }

@@ -23,7 +23,8 @@ pub(super) fn squash<'a>(
     let name = "squashing the new layers".to_owned();
     let squashed = workshop.task(name, |_| solve::squash(root, base_layers, workshop))?;
     let Some(root) = squashed else { return Ok(None) };
-    let whole = made.assemble(solution, workshop, Flavor::Oci, &Annotations::default())?.config.digest;
+    let whole =
+        made.assemble(solution, workshop, Flavor::Oci, &Annotations::default(), None)?.image.config.digest;
     let comment = match base {
         Some(base) => format!("merge {whole} to {}", base.id),
         None => format!("create new from {whole}"),

@@ -17,6 +17,7 @@ use kiln::time::Timestamp;
 
 use super::Outcome;
 use super::buildx;
+use super::cache_options::CacheArgs;
 use super::check::{self, Call};
 use super::context;
 use super::deploy::{DeployArgs, Wanted};
@@ -39,6 +40,8 @@ pub(crate) struct Args {
     deploy: DeployArgs,
     #[command(flatten)]
     image: ImageArgs,
+    #[command(flatten)]
+    cache: CacheArgs,
     /// Names the image in the store, and in archives; can be given several times.
     #[arg(short, long, value_name = "NAME[:TAG]")]
     tag: Vec<Reference>,
@@ -168,6 +171,8 @@ impl SourceArgs {
             annotations: Annotations::default(),
             tags: Vec::new(),
             exports: Vec::new(),
+            cache_from: Vec::new(),
+            cache_to: Vec::new(),
             limits: Limits::default(),
         };
         self.set_epoch(&mut request, &steps, environment)?;
@@ -332,6 +337,8 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<Option<D
     request.exports = exports(&args.output)?;
     let image = args.image.options(&mut request.exports)?;
     (request.annotations, request.squash, request.limits) = (image.annotations, image.squash, image.limits);
+    (request.cache_from, request.cache_to) =
+        args.cache.options(&request.tags, &request.exports, request.squash)?;
     let is_pushed = |export: &Export| export.kind == ExportKind::Registry;
     if request.tags.is_empty()
         && request.exports.iter().any(|export| is_pushed(export) && export.names.is_empty())

@@ -8,6 +8,7 @@
 
 mod build;
 mod buildx;
+mod cache_options;
 mod check;
 mod context;
 mod contexts;

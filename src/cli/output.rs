@@ -128,7 +128,7 @@ impl Fields {
 /// zstd's own default.
 const ZSTD_LEVEL: u8 = 3;
 
-fn compression(name: Option<&str>, level: Option<u8>) -> Result<Option<Compression>, String> {
+pub(crate) fn compression(name: Option<&str>, level: Option<u8>) -> Result<Option<Compression>, String> {
     let in_range = |range: std::ops::RangeInclusive<u8>, default: u8| match level {
         None => Ok(default),
         Some(level) if range.contains(&level) => Ok(level),
@@ -159,7 +159,7 @@ fn destination(text: &str) -> Destination {
     if text == "-" { Destination::Stdout } else { Destination::Path(PathBuf::from(text)) }
 }
 
-fn boolean(key: &str, value: &str) -> Result<bool, String> {
+pub(crate) fn boolean(key: &str, value: &str) -> Result<bool, String> {
     match value {
         "true" | "1" => Ok(true),
         "false" | "0" => Ok(false),

@@ -42,7 +42,7 @@ pub(crate) fn notice(listener: &Arc<dyn Listener + Send>) -> Notice {
     let listener = Arc::downgrade(listener);
     Arc::new(move |text| {
         if let Some(listener) = listener.upgrade() {
-            listener.event(Event::Notice { text: text.to_owned() });
+            listener.event(Event::Notice(text.to_owned()));
         }
     })
 }

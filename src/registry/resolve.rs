@@ -1,4 +1,4 @@
-//! From a name to an image: manifest and config, no layer.
+//! From a name to an image or something else that has a manifest and a config: those two, no layer.
 
 use oci_spec::image::{Descriptor, ImageManifest};
 
@@ -26,6 +26,15 @@ const CONTENT_DIGEST: header::HeaderName = header::HeaderName::from_static("dock
 /// As deep as [`assemble::read`] goes.
 const NESTING_LIMIT: usize = 4;
 
+/// What an image begins with.
+struct Documents {
+    /// What the name stands for: the manifest, or an index in which it is.
+    named: Digest,
+    digest: Digest,
+    manifest: ImageManifest,
+    config: Vec<u8>,
+}
+
 impl Registry {
     /// Reads the manifest and the config of an image for `platform`.
     ///
@@ -49,15 +58,47 @@ impl Registry {
         platform: &Platform,
     ) -> Result<(Digest, Image), Error> {
         let endpoints = self.hosts.endpoints(reference)?;
-        in_turn(&endpoints, &reference.to_string(), |endpoint| self.resolve_at(endpoint, reference, platform))
+        in_turn(&endpoints, &reference.to_string(), |endpoint| {
+            let unusable = |source| unusable(endpoint, source);
+            let Documents { named, digest, manifest, config } =
+                self.documents_at(endpoint, reference, platform)?;
+            assemble::config_of(digest, &manifest).map_err(unusable)?;
+            let mut image = assemble::image_of(digest, &manifest, &config).map_err(unusable)?;
+            if !image.layers.iter().all(|layer| self.store.contains(&layer.blob)) {
+                image.remote = Some(reference.clone());
+            }
+            // For pushes: a registry can mount what it has. A note that cannot be written is no reason to fail.
+            let documents = [&image.id, &digest, &named];
+            for digest in image.layers.iter().map(|layer| &layer.blob.digest).chain(documents) {
+                let _ = self.store.note_seen(digest, reference);
+            }
+            self.foreign.note(&manifest);
+            Ok((named, image))
+        })
     }
 
-    fn resolve_at(
+    /// Reads a manifest, the one for `platform` if there are several, and the bytes of its config, whatever they are.
+    ///
+    /// # Errors
+    /// If no endpoint serves it.
+    pub fn documents(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<(ImageManifest, Vec<u8>), Error> {
+        let endpoints = self.hosts.endpoints(reference)?;
+        in_turn(&endpoints, &reference.to_string(), |endpoint| {
+            let documents = self.documents_at(endpoint, reference, platform)?;
+            Ok((documents.manifest, documents.config))
+        })
+    }
+
+    fn documents_at(
         &self,
         endpoint: &Endpoint,
         reference: &Reference,
         platform: &Platform,
-    ) -> Result<(Digest, Image), Error> {
+    ) -> Result<Documents, Error> {
         let named = match reference.digest {
             Some(digest) => digest,
             None => {
@@ -66,19 +107,9 @@ impl Registry {
             }
         };
         let (digest, manifest) = self.manifest(endpoint, reference, named, platform)?;
-        let unusable = |source| unusable(endpoint, source);
-        let config = assemble::config_of(digest, &manifest).map_err(unusable)?;
+        let config = checked(digest, manifest.config()).map_err(|source| unusable(endpoint, source))?;
         let config = self.config(endpoint, &config)?;
-        let mut image = assemble::image_of(digest, &manifest, &config).map_err(unusable)?;
-        if !image.layers.iter().all(|layer| self.store.contains(&layer.blob)) {
-            image.remote = Some(reference.clone());
-        }
-        // For pushes: a registry can mount what it has. A note that cannot be written is no reason to fail.
-        for digest in image.layers.iter().map(|layer| &layer.blob.digest).chain([&image.id]) {
-            let _ = self.store.note_seen(digest, reference);
-        }
-        self.foreign.note(&manifest);
-        Ok((named, image))
+        Ok(Documents { named, digest, manifest, config })
     }
 
     /// Follows indexes to the manifest for `platform`.

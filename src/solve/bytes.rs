@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::error::Cause;
+use super::imports::Place;
 use super::inputs::Chosen;
 use super::read_ahead::ReadAhead;
 use super::{Snapshot, Workshop};
@@ -13,9 +14,11 @@ use crate::digest::{DiffId, Hasher};
 use crate::image::{Blob, Layer};
 use crate::layer::{self, Item, Sink, index};
 use crate::path::RelPath;
-use crate::reference::Reference;
 use crate::store::{Scratch, Store};
 use crate::tree::{Bytes, Change, Changes, Entry, Kind, LinkGroup, Origin, Tree};
+
+/// As many bytes of a layer's entries are read of a cache: some millions of files.
+const ENTRIES_LIMIT_BYTES: u64 = 1 << 28;
 
 /// A place that holds files of a tree at their paths in the tree.
 pub(super) struct Located {
@@ -216,8 +219,33 @@ impl Picker {
 
 /// Fetches every blob that must be read to know what the snapshots of `stack` changed.
 pub(super) fn fetch_unknown(stack: &[&Arc<Snapshot>], workshop: &Workshop<'_>) -> Result<(), Cause> {
+    fetch_entries(stack, workshop)?;
     let unknown = |snapshot: &&&Arc<Snapshot>| snapshot.known_changes(workshop).is_none();
     fetch(stack.iter().filter(unknown).copied(), workshop)
+}
+
+/// Fetches what caches say of the layers of `stack` that the store knows nothing of.
+pub(super) fn fetch_entries(stack: &[&Arc<Snapshot>], workshop: &Workshop<'_>) -> Result<(), Cause> {
+    let mut missing: BTreeMap<Arc<Place>, Vec<Blob>> = BTreeMap::new();
+    for snapshot in stack {
+        let Some(layer) = snapshot.packed() else { continue };
+        if let Some((blob, place)) = workshop.imports.place_of_entries(&layer.diff_id)
+            && !workshop.store.contains(blob)
+            && snapshot.known_changes(workshop).is_none()
+        {
+            missing.entry(place).or_default().push(blob.clone());
+        }
+    }
+    missing.into_iter().try_for_each(|(place, blobs)| workshop.pull(&place, &blobs))
+}
+
+/// Returns what a cache says is in a layer, if its blob is here.
+pub(super) fn imported_entries(diff_id: DiffId, workshop: &Workshop<'_>) -> Option<Changes> {
+    let (blob, _) = workshop.imports.place_of_entries(&diff_id)?;
+    let reader = workshop.store.open_blob(blob).ok()?;
+    let mut bytes = Vec::new();
+    layer::decompress(reader).ok()?.take(ENTRIES_LIMIT_BYTES).read_to_end(&mut bytes).ok()?;
+    index::decode(&bytes).ok()
 }
 
 /// Fetches the blobs of `snapshots` that the store lacks, all at once.
@@ -225,7 +253,7 @@ pub(super) fn fetch<'a>(
     snapshots: impl Iterator<Item = &'a Arc<Snapshot>>,
     workshop: &Workshop<'_>,
 ) -> Result<(), Cause> {
-    let mut missing: BTreeMap<&Reference, Vec<Blob>> = BTreeMap::new();
+    let mut missing: BTreeMap<&Place, Vec<Blob>> = BTreeMap::new();
     for snapshot in snapshots {
         let Some(layer) = snapshot.packed() else { continue };
         if workshop.store.contains(&layer.blob) {
@@ -283,7 +311,12 @@ pub(super) fn read_blob(
         let remote = snapshot.remote().ok_or(Cause::MissingBlob(layer.blob.digest))?;
         workshop.pull(remote, std::slice::from_ref(&layer.blob))?;
     }
-    read_stored(workshop.store, &layer, sink)
+    read_stored(workshop.store, &layer, sink).map_err(|cause| match (cause, snapshot.remote()) {
+        (cause @ Cause::DiffId { .. }, Some(Place { origin, cache: Some(cache) })) => {
+            Cause::Import { cache: *cache, name: origin.shown(), source: Box::new(cause) }
+        }
+        (cause, _) => cause,
+    })
 }
 
 /// Returns the bytes of a layer's files, each hard link's once: what docker calls a layer's size. A layer that

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::imports::Place;
 use super::key::Definition;
 use super::pack;
 use super::unpack::{self, Unpacked};
@@ -15,17 +16,19 @@ pub(super) enum Demand {
     /// Nothing: no output needs it.
     None,
     /// An earlier build did it; its result is needed all the same.
-    Recorded(Found),
+    Recorded(Box<Found>),
     /// It must be done. `replay` if it was done before and only its bytes are elsewhere.
     Perform { replay: bool },
 }
 
-/// A record whose bytes are there.
+/// A record whose bytes are there, or can be had.
 #[derive(Debug, Clone)]
 pub(super) struct Found {
     pub(super) record: Record,
     /// The unpacked directory, for a result that was never packed.
     pub(super) unpacked: Option<Unpacked>,
+    /// Where the layer's blob can be had, if the store lacks it.
+    pub(super) place: Option<Arc<Place>>,
 }
 
 /// Decides for every step, from the outputs backwards.
@@ -87,34 +90,56 @@ impl Found {
 
     /// Returns the result, on top of what the step changed.
     pub(super) fn snapshot(&self, below: Option<Arc<Snapshot>>, workshop: &Workshop<'_>) -> Snapshot {
-        Snapshot::recorded(below, &self.record, self.unpacked.as_ref(), self.is_in_form(workshop))
+        Snapshot::recorded(below, self, self.is_in_form(workshop))
     }
 }
 
 /// What the cache says.
 pub(super) enum Answer {
-    /// The result's bytes are in the store.
-    Bytes(Found),
+    /// The result's bytes are in the store, or known to be in a cache.
+    Bytes(Box<Found>),
     /// The same inputs were there before, and the result can be made of them again without running anything.
     Replay,
 }
 
-/// Asks the cache; a record whose bytes are gone is a miss.
+/// Asks the store's cache, then the others; a record whose bytes are nowhere is a miss.
 pub(super) fn lookup(workshop: &Workshop<'_>, key: Key, ignore_cache: bool) -> Option<Answer> {
     if ignore_cache {
         return None;
     }
-    let bytes = workshop.store.record(&key.0).ok()??;
-    let record: Record = serde_json::from_slice(&bytes).ok()?;
-    if record.layer.as_ref().is_some_and(|layer| workshop.store.contains(&layer.blob)) {
-        return Some(Answer::Bytes(Found { record, unpacked: None }));
+    let own = workshop.store.record(&key.0).ok().flatten().and_then(|bytes| own(&bytes, workshop));
+    if let Some(Answer::Bytes(_)) = own {
+        return own;
     }
-    match (&record.layer, &record.directory) {
-        (_, Some(name)) => {
-            let unpacked = unpack::recall(workshop, name)?;
-            Some(Answer::Bytes(Found { record: Record { layer: None, ..record }, unpacked: Some(unpacked) }))
+    // What can be made again has to be made first; what another cache holds has not.
+    match workshop.imports.find(&key) {
+        Some((record, place)) => {
+            Some(Answer::Bytes(Box::new(Found { record, unpacked: None, place: Some(place) })))
         }
-        (Some(_), None) => None,
-        (None, None) => Some(Answer::Replay),
+        None => own,
     }
+}
+
+/// Says what a record of the store is good for.
+fn own(bytes: &[u8], workshop: &Workshop<'_>) -> Option<Answer> {
+    let record: Record = serde_json::from_slice(bytes).ok()?;
+    let Some(layer) = &record.layer else {
+        let Some(name) = &record.directory else { return Some(Answer::Replay) };
+        return recall(name, &record, workshop);
+    };
+    if workshop.store.contains(&layer.blob) {
+        return Some(Answer::Bytes(Box::new(Found { record, unpacked: None, place: None })));
+    }
+    if let Some(found) = record.directory.as_ref().and_then(|name| recall(name, &record, workshop)) {
+        return Some(found);
+    }
+    let place = workshop.imports.place_of(&layer.blob.digest)?;
+    Some(Answer::Bytes(Box::new(Found { record, unpacked: None, place: Some(place) })))
+}
+
+/// Returns the answer of a record whose bytes lie in a directory, if that is still there.
+fn recall(name: &str, record: &Record, workshop: &Workshop<'_>) -> Option<Answer> {
+    let unpacked = unpack::recall(workshop, name)?;
+    let record = Record { layer: None, ..record.clone() };
+    Some(Answer::Bytes(Box::new(Found { record, unpacked: Some(unpacked), place: None })))
 }

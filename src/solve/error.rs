@@ -89,6 +89,17 @@ pub enum Cause {
         #[source]
         source: FetchError,
     },
+    /// What a cache's records name cannot be had, or is not what they say.
+    #[error("the cache {name} cannot be used")]
+    Import {
+        /// The number of the cache.
+        cache: usize,
+        /// What it is called.
+        name: String,
+        /// Why.
+        #[source]
+        source: FetchError,
+    },
     /// A file of another machine cannot be had.
     #[error("cannot get {address}")]
     Remote {

@@ -1,11 +1,13 @@
 //! A whole root file system as files: for exports that have no layers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use super::error::Cause;
+use super::imports::Place;
 use super::{Snapshot, Workshop, bytes, unpack};
+use crate::image::Blob;
 use crate::path::RelPath;
 use crate::rootfs::{self, Form};
 use crate::store::Scratch;
@@ -43,6 +45,19 @@ pub fn files(root: Option<&Arc<Snapshot>>, workshop: &Workshop<'_>) -> Result<Fi
 pub fn write_files(files: &Files, directory: &Path, workshop: &Workshop<'_>) -> Result<(), Cause> {
     rootfs::write_changes(directory, &files.changes, Form::State, unpack::user_disk(workshop.isolation))?;
     Ok(())
+}
+
+/// Fetches blobs of the caches that the build was given.
+///
+/// # Errors
+/// If one cannot be fetched, or is in no cache.
+pub fn fetch_blobs(blobs: &[Blob], workshop: &Workshop<'_>) -> Result<(), Cause> {
+    let mut missing: BTreeMap<Arc<Place>, Vec<Blob>> = BTreeMap::new();
+    for blob in blobs.iter().filter(|blob| !workshop.store.contains(blob)) {
+        let place = workshop.imports.place_of(&blob.digest).ok_or(Cause::MissingBlob(blob.digest))?;
+        missing.entry(place).or_default().push(blob.clone());
+    }
+    missing.into_iter().try_for_each(|(place, blobs)| workshop.pull(&place, &blobs))
 }
 
 /// Fetches every layer's blob of `root` that the store lacks.

@@ -6,7 +6,8 @@
 //! `jobs` at a time; the layers of the images are packed as soon as their step is done, while later steps run.
 //!
 //! The room has never heard of Dockerfiles or of registries: it gets a [`Graph`], an injected
-//! `fetch` for the layers of bases, and [`Remotes`] for the files of other machines.
+//! `fetch` for the layers of bases and caches, [`Imports`] of other caches' records, and [`Remotes`] for the files of
+//! other machines. [`kept`] says what the cache holds of a solved graph, for those who take it elsewhere.
 
 mod bytes;
 mod copy;
@@ -14,8 +15,10 @@ mod demand;
 mod error;
 mod extract;
 mod files;
+mod imports;
 mod inputs;
 pub mod journal;
+mod kept;
 mod key;
 mod missing;
 mod output;
@@ -35,31 +38,35 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::cache::Key;
 use crate::digest::Digest;
 use crate::event::{Event, Listener, Outcome, TaskId};
 use crate::graph::{Graph, StepId};
 use crate::image::{Blob, Layer};
 use crate::layer::PackOptions;
-use crate::reference::Reference;
 use crate::sandbox::{Cancel, Isolation};
 use crate::secret::Secrets;
 use crate::store::Store;
 use crate::time::Timestamp;
 
+use imports::Place;
+
 pub use bytes::unpacked_size;
 pub use error::{Cause, Error};
 pub use extract::unpack_archive;
-pub use files::{Files, fetch_layers, files, write_files};
+pub use files::{Files, fetch_blobs, fetch_layers, files, write_files};
+pub use imports::{Import, Imports, Origin};
 pub use inputs::{Context, Contexts};
+pub use kept::{Kept, kept, kept_entries};
 pub use recompress::recompress;
 pub use remote::{Progress, Remotes};
 pub use snapshot::Snapshot;
 pub use squash::squash;
 pub use unpack::States;
 
-/// Brings blobs of a remote image into the store; said why not in the error.
+/// Brings blobs from where they are into the store; said why not in the error.
 pub type Fetch<'a> =
-    dyn Fn(&Reference, &[Blob], &(dyn Fn(u64, u64) + Sync)) -> Result<(), FetchError> + Sync + 'a;
+    dyn Fn(&Origin, &[Blob], &(dyn Fn(u64, u64) + Sync)) -> Result<(), FetchError> + Sync + 'a;
 
 /// Why blobs could not be fetched.
 pub type FetchError = Box<dyn std::error::Error + Send + Sync>;
@@ -70,8 +77,10 @@ pub struct Workshop<'a> {
     pub store: &'a Store,
     /// The build contexts that steps read.
     pub contexts: &'a Contexts,
-    /// Brings the blobs of bases.
+    /// Brings the blobs of bases and caches.
     pub fetch: &'a Fetch<'a>,
+    /// Caches beside the store's own.
+    pub imports: Imports,
     /// What steps may see and nothing may keep.
     pub secrets: &'a Secrets,
     /// The sockets of ssh agents, by id.
@@ -100,6 +109,25 @@ pub struct Workshop<'a> {
     pub states: States,
 }
 
+/// Does `work` as a task that the user sees, with the next number.
+pub(crate) fn task<T, E: std::fmt::Display>(
+    listener: &dyn Listener,
+    next_task: &AtomicUsize,
+    name: String,
+    work: impl FnOnce(TaskId) -> Result<T, E>,
+) -> Result<T, E> {
+    let task = next_task.fetch_add(1, Ordering::Relaxed);
+    let started = std::time::Instant::now();
+    listener.event(Event::TaskStarted { task, name });
+    let result = work(task);
+    let outcome = match &result {
+        Ok(_) => Outcome::Done,
+        Err(error) => Outcome::Failed(error.to_string()),
+    };
+    listener.event(Event::TaskFinished { task, outcome, elapsed: started.elapsed() });
+    result
+}
+
 impl Workshop<'_> {
     /// Does `work` as a task of its own that the user sees.
     pub(crate) fn task<T, E: std::fmt::Display>(
@@ -107,28 +135,22 @@ impl Workshop<'_> {
         name: String,
         work: impl FnOnce(TaskId) -> Result<T, E>,
     ) -> Result<T, E> {
-        let task = self.next_task.fetch_add(1, Ordering::Relaxed);
-        let started = std::time::Instant::now();
-        self.listener.event(Event::TaskStarted { task, name });
-        let result = work(task);
-        let outcome = match &result {
-            Ok(_) => Outcome::Done,
-            Err(error) => Outcome::Failed(error.to_string()),
-        };
-        self.listener.event(Event::TaskFinished { task, outcome, elapsed: started.elapsed() });
-        result
+        task(self.listener, &self.next_task, name, work)
     }
 }
 
 impl Workshop<'_> {
-    /// Fetches blobs of a base as a task of its own.
-    fn pull(&self, remote: &Reference, blobs: &[Blob]) -> Result<(), Cause> {
-        self.task(format!("pulling {}", remote.familiar()), |task| {
+    /// Fetches blobs of a base or a cache as a task of its own.
+    fn pull(&self, from: &Place, blobs: &[Blob]) -> Result<(), Cause> {
+        let name = from.origin.shown();
+        self.task(format!("pulling {name}"), |task| {
             let progress = |done, total| {
                 self.listener.event(Event::TaskProgress { task, done, total: Some(total) });
             };
-            (self.fetch)(remote, blobs, &progress)
-                .map_err(|source| Cause::Fetch { reference: remote.familiar(), source })
+            (self.fetch)(&from.origin, blobs, &progress).map_err(|source| match from.cache {
+                None => Cause::Fetch { reference: name.clone(), source },
+                Some(cache) => Cause::Import { cache, name: name.clone(), source },
+            })
         })
     }
 }
@@ -139,6 +161,8 @@ pub struct Solution {
     pub roots: Vec<Option<Arc<Snapshot>>>,
     /// The snapshot of each step that an output stands on, by its index.
     snapshots: Vec<Option<Arc<Snapshot>>>,
+    /// The definition key of each step.
+    definitions: Vec<Key>,
 }
 
 impl Solution {
@@ -152,11 +176,22 @@ impl Solution {
     }
 }
 
-/// Does what the outputs of `graph` need, and packs the layers of those roots if `pack` says so.
+/// Which results become layers, as soon as they are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pack {
+    /// None: only files are asked for.
+    Nothing,
+    /// Those of the images.
+    Images,
+    /// Those of all steps that are done: for a cache of everything.
+    Everything,
+}
+
+/// Does what the outputs of `graph` need, and packs what `pack` says.
 ///
 /// # Errors
 /// The first failure, after everything that was running has ended.
-pub fn solve(graph: &Graph, workshop: &Workshop<'_>, pack: bool) -> Result<Solution, Error> {
+pub fn solve(graph: &Graph, workshop: &Workshop<'_>, pack: Pack) -> Result<Solution, Error> {
     let keys = key::definitions(graph, workshop)?;
     let plan = demand::plan(graph, &keys, workshop);
     schedule::run(graph, &keys, plan, workshop, pack)

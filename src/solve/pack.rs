@@ -57,6 +57,7 @@ pub(super) fn record(
         layer: snapshot.packed_here().cloned(),
         directory,
         created: snapshot.created(),
+        result: result_key,
         inputs: definition.inputs.clone(),
     };
     keep(&record, definition, result_key, workshop)

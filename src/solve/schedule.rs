@@ -9,7 +9,7 @@ use super::demand::{Answer, Demand, lookup, packed_steps};
 use super::error::{Cause, Error};
 use super::journal::Fates;
 use super::key::{self, Definition};
-use super::{Snapshot, Solution, Workshop, copy, identity, pack, run, unpack};
+use super::{Pack, Snapshot, Solution, Workshop, copy, identity, pack, run, unpack};
 use crate::cache::{Key, Record, differing};
 use crate::event::{Event, Outcome};
 use crate::graph::{Graph, Op, StepId};
@@ -36,10 +36,15 @@ pub(super) fn run(
     definitions: &[Definition],
     plan: Vec<Demand>,
     workshop: &Workshop<'_>,
-    pack: bool,
+    pack: Pack,
 ) -> Result<Solution, Error> {
     let fates = Fates::new(graph);
-    let shared = Shared { graph, definitions, packed: packed_steps(graph), pack, workshop, fates: &fates };
+    let packed = match pack {
+        Pack::Nothing => vec![false; graph.steps().len()],
+        Pack::Images => packed_steps(graph),
+        Pack::Everything => vec![true; graph.steps().len()],
+    };
+    let shared = Shared { graph, definitions, packed, workshop, fates: &fates };
     let (sender, receiver) = channel();
     let result = std::thread::scope(|scope| {
         let mut state = State::new(graph, plan);
@@ -88,14 +93,17 @@ pub(super) fn run(
             if let Err(cause) = result
                 && failure.is_none()
             {
-                // First error wins; the others only end because of it.
-                workshop.cancel.cancel();
+                // First error wins; the others only end because of it. Without a broken cache all is tried again: what
+                // runs now is not lost then.
+                if !matches!(cause, Cause::Import { .. }) {
+                    workshop.cancel.cancel();
+                }
                 failure = Some(shared.error(id, cause));
             }
         }
         match failure {
             Some(error) => Err(error),
-            None => Ok(state.into_solution(graph)),
+            None => Ok(state.into_solution(graph, definitions)),
         }
     });
     fates.write(graph, definitions, workshop);
@@ -171,9 +179,9 @@ impl State {
                 let below = Inputs::gather(shared.graph, &self.made, id).parent;
                 let snapshot = Arc::new(found.snapshot(below, shared.workshop));
                 if shared.must_pack(id, &snapshot) {
-                    let directory = found.record.directory.clone();
+                    let (directory, result_key) = (found.record.directory.clone(), found.record.result);
                     self.to_pack
-                        .push_back((id, Pending { snapshot: snapshot.clone(), result_key: None, directory }));
+                        .push_back((id, Pending { snapshot: snapshot.clone(), result_key, directory }));
                 }
                 Some(Some(snapshot))
             }
@@ -192,10 +200,12 @@ impl State {
         }
     }
 
-    fn into_solution(self, graph: &Graph) -> Solution {
+    fn into_solution(self, graph: &Graph, definitions: &[Definition]) -> Solution {
         let snapshots: Vec<Made> = self.made.into_iter().map(Option::flatten).collect();
         let root = |output: &crate::graph::Output| output.root.and_then(|id| snapshots[id.index()].clone());
-        Solution { roots: graph.outputs.iter().map(root).collect(), snapshots }
+        let roots = graph.outputs.iter().map(root).collect();
+        let definitions = definitions.iter().map(|definition| definition.key).collect();
+        Solution { roots, snapshots, definitions }
     }
 }
 
@@ -224,8 +234,8 @@ impl Inputs {
 struct Shared<'a> {
     graph: &'a Graph,
     definitions: &'a [Definition],
+    /// Whether the result of a step is packed.
     packed: Vec<bool>,
-    pack: bool,
     workshop: &'a Workshop<'a>,
     fates: &'a Fates,
 }
@@ -252,7 +262,8 @@ impl Shared<'_> {
             let result_key = key::result(step, definition, inputs, workshop)?;
             if let Some(Answer::Bytes(found)) = lookup(workshop, result_key, step.ignore_cache) {
                 let snapshot = Arc::new(found.snapshot(inputs.parent.clone(), workshop));
-                let record = Record { inputs: definition.inputs.clone(), ..found.record };
+                let (inputs, result) = (definition.inputs.clone(), Some(result_key));
+                let record = Record { inputs, result, ..found.record };
                 pack::keep(&record, definition, None, workshop)?;
                 let pending = self.must_pack(id, &snapshot).then(|| Pending {
                     snapshot: snapshot.clone(),
@@ -267,12 +278,12 @@ impl Shared<'_> {
             let run::Made { snapshot, directory } = match &step.op {
                 Op::Base(_) => unreachable!("a base needs no work"),
                 Op::Run(run) => {
-                    let packed = self.pack && self.packed[id.index()];
+                    let packed = self.packed[id.index()];
                     run::Job { run, task, definition, inputs, packed, workshop }.perform()?
                 }
                 Op::Copy(transfer) => {
                     let snapshot = copy::copy(transfer, step.span, definition, inputs, workshop)?;
-                    let exported = self.pack && self.packed[id.index()];
+                    let exported = self.packed[id.index()];
                     let directory = if exported { None } else { unpack::keep(&snapshot, workshop)? };
                     run::Made { snapshot: Arc::new(snapshot), directory }
                 }
@@ -310,7 +321,7 @@ impl Shared<'_> {
 
     /// Tells whether the step's result becomes a layer of an image and is not packed as that needs it.
     fn must_pack(&self, id: StepId, snapshot: &Snapshot) -> bool {
-        self.pack && self.packed[id.index()] && snapshot.packed_here().is_none()
+        self.packed[id.index()] && snapshot.packed_here().is_none()
     }
 
     /// Says which inputs differ from those of the last build of the same step; `None` if there was none.

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use super::demand::Found;
 use super::error::Cause;
-use super::unpack::Unpacked;
+use super::imports::{Origin, Place};
 use super::{Workshop, bytes};
-use crate::cache::{PackedLayer, Record};
+use crate::cache::PackedLayer;
 use crate::image::{Image, Layer};
 use crate::layer::index;
-use crate::reference::Reference;
 use crate::store::Scratch;
 use crate::time::Timestamp;
 use crate::tree::{Changes, Tree};
@@ -21,7 +21,7 @@ pub struct Snapshot {
     /// Whether the changes say where their files' bytes lie, so that no blob is needed.
     has_bytes: bool,
     /// Where the layer's blob can be fetched if the store lacks it.
-    remote: Option<Reference>,
+    remote: Option<Arc<Place>>,
     changes: OnceLock<Arc<Changes>>,
     /// The layer in which the bytes were found, in whatever form.
     found: Option<Layer>,
@@ -54,11 +54,11 @@ impl Snapshot {
     /// Returns what an earlier build made; `in_form` if its layer is packed as this build needs it.
     pub(super) fn recorded(
         below: Option<Arc<Self>>,
-        record: &Record,
-        unpacked: Option<&Unpacked>,
+        Found { record, unpacked, place }: &Found,
         in_form: bool,
     ) -> Self {
         let mut snapshot = Self::empty(below, record.created);
+        snapshot.remote.clone_from(place);
         if let Some(layer) = &record.layer {
             if in_form {
                 set(&snapshot.packed, layer.clone());
@@ -78,7 +78,8 @@ impl Snapshot {
     pub(super) fn of_image(image: &Image) -> Option<Arc<Self>> {
         image.layers.iter().fold(None, |below, layer| {
             let mut snapshot = Self::empty(below, image.config.created.unwrap_or_default());
-            snapshot.remote.clone_from(&image.remote);
+            let origin = image.remote.clone().map(Origin::Repository);
+            snapshot.remote = origin.map(|origin| Arc::new(Place { origin, cache: None }));
             snapshot.found = Some(layer.clone());
             Some(Arc::new(snapshot))
         })
@@ -143,8 +144,8 @@ impl Snapshot {
         set(&self.directory, directory);
     }
 
-    pub(super) const fn remote(&self) -> Option<&Reference> {
-        self.remote.as_ref()
+    pub(super) fn remote(&self) -> Option<&Place> {
+        self.remote.as_deref()
     }
 
     /// Runs `find` while nobody else finds a fact of this snapshot.
@@ -178,9 +179,10 @@ impl Snapshot {
         if let Some(changes) = self.changes.get() {
             return Some(changes.clone());
         }
+        let diff_id = self.packed()?.diff_id;
         // A damaged index is as good as none: the blob is read again.
-        let bytes = workshop.store.entries(self.packed()?.diff_id).ok()??;
-        let changes = Arc::new(index::decode(&bytes).ok()?);
+        let own = || index::decode(&workshop.store.entries(diff_id).ok()??).ok();
+        let changes = Arc::new(own().or_else(|| bytes::imported_entries(diff_id, workshop))?);
         Some(self.changes.get_or_init(|| changes).clone())
     }
 

@@ -82,6 +82,7 @@ pub(super) fn directories(
 /// the layer holds. Whoever asks for the tree first would read it once more, only for that.
 pub(super) fn unread(snapshot: Option<&Arc<Snapshot>>, workshop: &Workshop<'_>) -> Result<(), Cause> {
     let stack = snapshot.map(Snapshot::stack).unwrap_or_default();
+    bytes::fetch_entries(&stack, workshop)?;
     if stack.iter().any(|snapshot| snapshot.known_changes(workshop).is_none()) {
         directories(snapshot, workshop)?;
     }

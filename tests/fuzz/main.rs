@@ -13,6 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use kiln::cache::Document;
 use kiln::checkup;
 use kiln::diagnostic::{self, Source};
 use kiln::digest::Digest;
@@ -224,6 +225,24 @@ fn references() {
             assert_eq!(again.as_ref(), Ok(&reference), "{text} is shown as {reference}");
             let familiar = reference.familiar().parse::<Reference>();
             assert_eq!(familiar, Ok(reference), "{text}");
+        }
+    });
+}
+
+#[test]
+fn documents_of_caches() {
+    let corpus = [
+        r#"{"version":1,"records":[],"layers":{},"images":{}}"#.to_owned(),
+        r#"{"version":1,"records":[{"definition":"D","result":"D","layer":"D","created":"2026-01-02T03:04:05Z"}],"layers":{"D":{"blob":{"media_type":"a/b","digest":"D","size":1},"clamp_mtime":"2026-01-02T03:04:05Z"}},"images":{"D":"2026-01-02T03:04:05Z"}}"#
+            .replace('D', &Digest::of("D").to_string()),
+    ];
+    let dictionary =
+        &["sha256:", "\"records\":", "\"layers\":", "\"entries\":", "null", "[]", "{}", "-1", "Z"];
+    fuzz("cache-document", corpus.map(String::into_bytes).into(), dictionary, |input| {
+        let Ok(value) = serde_json::from_slice(input) else { return };
+        if let Ok(read) = Document::read(&value) {
+            let again = Document::read(&read.document.to_json()).expect("a document that was just made");
+            assert_eq!((again.document, again.damaged), (read.document, 0));
         }
     });
 }

@@ -9,6 +9,8 @@ mod architecture;
 mod archive;
 mod build;
 mod cache;
+mod cache_exchange;
+mod cache_registry;
 mod contexts;
 mod credentials;
 mod deploy;

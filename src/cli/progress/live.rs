@@ -45,7 +45,7 @@ impl Listener for Live {
         match event {
             Event::Started { rung } => self.print(format!("kiln: {rung}")),
             Event::Warning(warning) => self.print(diagnostic::render(&self.source, &warning)),
-            Event::Notice { text } => self.print(format!("kiln: {text}")),
+            Event::Notice(text) => self.print(format!("warning: {text}")),
             Event::TaskStarted { task, name } => {
                 let bar = self.screen.add(ProgressBar::new_spinner());
                 let style = ProgressStyle::with_template("{spinner} {prefix} {elapsed} {wide_msg:.dim}");

@@ -33,7 +33,7 @@ impl Listener for Plain {
         match event {
             Event::Started { rung } => eprintln!("kiln: {rung}"),
             Event::Warning(warning) => eprintln!("{}", diagnostic::render(&self.source, &warning)),
-            Event::Notice { text } => eprintln!("kiln: {text}"),
+            Event::Notice(text) => eprintln!("warning: {text}"),
             Event::TaskStarted { task, name } => {
                 tasks.insert(task, Task { started: Instant::now(), lines: Output::default() });
                 eprintln!("#{} {name}", task + 1);

@@ -27,7 +27,7 @@ impl RawJson {
                 "line": self.source.line(warning.span.start),
                 "help": warning.help,
             }),
-            Event::Notice { text } => json!({ "event": "notice", "text": text }),
+            Event::Notice(text) => json!({ "event": "notice", "message": text }),
             Event::TaskStarted { task, name } => {
                 json!({ "event": "task-started", "task": task, "name": name })
             }
