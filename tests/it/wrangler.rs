@@ -255,6 +255,70 @@ fn deploy_builds_pushes_and_names_images_by_digest() {
     assert_eq!(project.local(), local);
 }
 
+/// `kiln build --deploy` makes the images that wrangler has made, and calls them so.
+#[test]
+fn kiln_reads_the_file_as_wrangler_does() {
+    let project = project!(ACCOUNT_OF_USER);
+    let objects = "bindings = [{ name = 'A', class_name = 'Web' }, { name = 'B', class_name = 'Job' }]";
+    let toml = format!(
+        "name = 'shop'
+main = 'worker.js'
+compatibility_date = '2025-05-01'
+migrations = [{{ tag = 'v1', new_sqlite_classes = ['Web', 'Job'] }}]
+durable_objects.{objects}
+[[containers]]
+class_name = 'Web'
+image = 'web/Dockerfile'
+image_vars = {{ GREETING = 'a=b c' }}
+[env.Staging]
+name = 'stage'
+durable_objects.{objects}
+[[env.Staging.containers]]
+class_name = 'Web'
+image = './job/../job/Dockerfile'
+image_build_context = 'shared/'
+[[env.Staging.containers]]
+name = 'Second'
+class_name = 'Job'
+configuration = {{ image = 'web/Dockerfile' }}
+[env.other]
+durable_objects.{objects}
+[[env.other.containers]]
+class_name = 'Job'
+image = 'web/Dockerfile'
+"
+    );
+    for (file, text, environment) in [
+        ("wrangler.jsonc", CONFIGURATION, None),
+        ("wrangler.toml", &toml, None),
+        ("wrangler.toml", &toml, Some("Staging")),
+        ("wrangler.toml", &toml, Some("other")),
+    ] {
+        std::fs::remove_file(project.kiln.at("app/wrangler.jsonc")).ok();
+        project.kiln.write(&format!("app/{file}"), text);
+        let named = environment.map(|name| format!(" --env {name}")).unwrap_or_default();
+        let dry = project.run(&format!("deploy --dry-run{named}")).success();
+        let ids = |ended: &Ended| -> Vec<String> {
+            ended.text().lines().filter(|line| line.starts_with("sha256:")).map(str::to_owned).collect()
+        };
+        let calls = project.calls();
+        let builds =
+            calls.iter().filter_map(|call| call.split_once("--load -t ")?.1.split_once(":wrangler-"));
+        let mut names: Vec<_> = builds.map(|(name, _)| format!("{name}:latest")).collect();
+        names.sort_unstable();
+
+        let mut own = project.kiln.command();
+        own.args(["build", "--deploy", "app"]).env_remove("CLOUDFLARE_ENV");
+        own.args(environment.map(|name| ["--deploy-env", name]).into_iter().flatten());
+        let own = ended(&mut own).success();
+        assert!(!names.is_empty() && ids(&dry).len() == names.len(), "{dry:?}");
+        assert_eq!(ids(&own), ids(&dry), "{file} {environment:?}");
+        assert_eq!(project.local(), names, "{file} {environment:?}");
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        ended(project.kiln.command().args(["image", "rm"]).args(names)).success();
+    }
+}
+
 #[test]
 fn a_dry_run_builds_and_keeps_nothing() {
     let project = project!(ACCOUNT_OF_USER);
