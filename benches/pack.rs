@@ -47,7 +47,7 @@ fn main() {
             None => &mut std::io::sink(),
         };
         let options = PackOptions { compression: compression(codec), jobs: jobs as usize, clamp_mtime: None };
-        let packed = pack(&changes, &options, sink).expect("the tree can be packed");
+        let packed = pack(&changes, &options, None, sink).expect("the tree can be packed");
         let seconds = started.elapsed().as_secs_f64();
         println!(
             "{codec} with {jobs} jobs: {seconds:.2} s ({:.2} s of CPU), {:.0} MB/s, {:.0} files/s, {} bytes ({:.1} %), peak {} MB",

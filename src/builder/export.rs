@@ -134,7 +134,7 @@ fn write_files(export: &Export, root: Option<&Arc<Snapshot>>, workshop: &Worksho
         }
         (Some(to), _) => workshop.task("writing the tar".to_owned(), |_| {
             let options = PackOptions { compression: Compression::None, ..workshop.packing };
-            to_file(to, |out| Ok(layer::pack(&files.changes, &options, out).map(drop)?))
+            to_file(to, |out| Ok(layer::pack(&files.changes, &options, None, out).map(drop)?))
         }),
         (None, _) => unreachable!("files have a destination"),
     }

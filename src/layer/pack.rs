@@ -2,15 +2,19 @@
 //!
 //! ```text
 //!           readers (4)           compressors (jobs)
-//! plan ───► read the block's ─┬─► check its files,    ───► writer: in order, digest and size
+//! plan ───► read the block's ─┬─► check its files,    ───► writer: in order
 //! blocks    files             │   compress it
-//!                             └─► hasher: in order, diff id, check files of many blocks
+//!     │                       └─► hasher: in order, diff id, check files of many blocks
+//!     └───► or its compressed ──► verify it, and    ───► writer and hasher; nothing is to be hashed up to the
+//!           bytes                 decompress it          first block that differs
 //! ```
 //!
 //! * The stream is cut into blocks, and where it is cut follows from the entries alone (see `plan`). Blocks
 //!   are compressed on their own and joined in order: gzip members or zstd frames, which every reader of
 //!   layers takes (RFC 1952 section 2.2, RFC 8878 section 3.1). So the bytes do not depend on the number of
 //!   threads.
+//! * Blocks that an earlier version of the layer has too are copied from its blob, compressed, and their files are
+//!   not opened ([`Earlier`]). The bytes are the same with and without.
 //! * Memory is a constant. A block is read only when it is less than a window ahead of the one that is
 //!   written, so nobody who computes ever waits for somebody who waits for space.
 //! * What was promised is what is packed: a file whose size or content is not what its entry says is an
@@ -18,13 +22,18 @@
 //!
 //! Threads are plain ones, scoped; the first error stops all, and is returned when all have ended.
 
+mod codec;
+mod earlier;
 mod pipeline;
 mod plan;
 mod source;
+mod table;
 
 use std::io::{self, Write};
 
-use crate::digest::{DiffId, Digest};
+pub use earlier::Earlier;
+
+use crate::digest::DiffId;
 use crate::path::RelPath;
 use crate::time::Timestamp;
 use crate::tree::Changes;
@@ -66,16 +75,16 @@ pub struct PackOptions {
 }
 
 /// What was packed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packed {
     /// The digest of the tar.
     pub diff_id: DiffId,
-    /// The digest of the bytes written.
-    pub digest: Digest,
     /// The number of bytes written.
     pub size: u64,
     /// The length of the tar.
     pub uncompressed_size: u64,
+    /// What [`Earlier`] needs beside the bytes written; `None` for a layer that is not compressed.
+    pub blocks: Option<Vec<u8>>,
 }
 
 /// Why a layer cannot be packed.
@@ -124,6 +133,9 @@ pub enum Error {
     /// The codec fails.
     #[error("cannot compress the layer")]
     Compress(#[source] io::Error),
+    /// The earlier version of the layer cannot be read, or is not what it was. Without it the layer can be packed.
+    #[error("cannot take blocks from an earlier version of the layer")]
+    Earlier(#[source] io::Error),
     /// The layer cannot be written.
     #[error("cannot write the layer")]
     Write(#[source] io::Error),
@@ -134,11 +146,18 @@ pub enum Error {
 /// `changes` must be sorted by path. Hard links whose group has its first name in `changes` become links to
 /// that; of a whole group (as [`diff`](crate::tree::diff) gives it) the content is written once.
 ///
+/// Blocks that `earlier` has too are taken from there; the result does not depend on it.
+///
 /// # Errors
-/// If a file cannot be read or is not what its entry says, or if `out` fails. What was written then is of no
-/// use.
-pub fn pack(changes: &Changes, options: &PackOptions, out: impl Write) -> Result<Packed, Error> {
-    pipeline::run(changes, options, out)
+/// If a file cannot be read or is not what its entry says, if `out` fails, or if `earlier` turns out to be damaged.
+/// What was written then is of no use.
+pub fn pack(
+    changes: &Changes,
+    options: &PackOptions,
+    earlier: Option<&Earlier>,
+    out: impl Write,
+) -> Result<Packed, Error> {
+    pipeline::run(changes, options, earlier, out)
 }
 
 #[cfg(test)]

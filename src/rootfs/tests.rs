@@ -206,7 +206,7 @@ fn stubs_go_and_times_stay() {
 fn through_a_tar(changes: &Changes, mut writer: Writer) -> Changes {
     let options = PackOptions { compression: Compression::None, jobs: 1, clamp_mtime: None };
     let mut layer = Vec::new();
-    pack(changes, &options, &mut layer).unwrap();
+    pack(changes, &options, None, &mut layer).unwrap();
     let read = layer::read(&*layer, &mut writer).unwrap();
     writer.finish().unwrap();
     read

@@ -1,7 +1,7 @@
 //! What the store may forget, and whether what it holds is whole.
 //!
 //! Reachability is conservative: whatever is printed as `sha256:<hex>` in a reachable document or record is
-//! reachable, be it a blob, a layer's index or a record. So this room need not understand records, and a
+//! reachable, be it a blob, a layer's index, its blocks or a record. So this room need not understand records, and a
 //! document of a kind that is unknown today keeps what it names.
 
 use std::collections::BTreeSet;
@@ -27,7 +27,7 @@ pub struct Freed {
 
 impl Store {
     /// Removes what no name reaches and nothing has used since `keep_since`: records, and then blobs and
-    /// layer indexes that neither a name nor a remaining record reaches; trees, cache mounts and stat caches
+    /// layer indexes and blocks that neither a name nor a remaining record reaches; trees, cache mounts and stat caches
     /// by their own last use.
     ///
     /// # Errors
@@ -46,7 +46,7 @@ impl Store {
             }
         }
         let reached = self.reach(roots)?;
-        for directory in ["blobs/sha256", "entries"] {
+        for directory in ["blobs/sha256", "entries", "blocks"] {
             for path in files(&self.path(directory))? {
                 if !digest_of_name(&path).is_some_and(|digest| reached.contains(&digest)) {
                     freed.file(&path)?;

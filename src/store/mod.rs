@@ -5,6 +5,7 @@
 //!   oci-layout  index.json     an OCI image layout, so that other tools can look in
 //!   blobs/sha256/<hex>         manifests, configs, layers
 //!   entries/<diff id hex>      the index of a layer: what it holds; outlives the blob
+//!   blocks/<hex>               where the blocks of a layer's blob lie; opaque here
 //!   records/<key hex>          what a cache key led to; opaque here
 //!   names/<hex>                an image name and its manifest
 //!   trees/<mapping>/<name>/    unpacked root file systems, below `root/`
@@ -143,9 +144,18 @@ impl Store {
         }
         // Names in a process's own mounts and working directories must not depend on where it stands.
         let root = fs::canonicalize(root)?;
-        for directory in
-            ["blobs/sha256", "entries", "records", "names", "trees", "caches", "stat", "scratch", "locks"]
-        {
+        for directory in [
+            "blobs/sha256",
+            "entries",
+            "blocks",
+            "records",
+            "names",
+            "trees",
+            "caches",
+            "stat",
+            "scratch",
+            "locks",
+        ] {
             fs::create_dir_all(root.join(directory))?;
         }
         scratch::remove_leftovers(&root.join("scratch"));
@@ -253,6 +263,22 @@ impl Store {
     /// If it is there but cannot be read.
     pub fn entries(&self, diff_id: DiffId) -> Result<Option<Vec<u8>>> {
         read_if_there(&self.path("entries").join(diff_id.0.hex()))
+    }
+
+    /// Stores where the blocks of a layer's blob lie.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn put_blocks(&self, blob: &Digest, bytes: &[u8]) -> Result<()> {
+        self.replace(&self.path("blocks").join(blob.hex()), bytes)
+    }
+
+    /// Returns where the blocks of a layer's blob lie.
+    ///
+    /// # Errors
+    /// If it is there but cannot be read.
+    pub fn blocks(&self, blob: &Digest) -> Result<Option<Vec<u8>>> {
+        read_if_there(&self.path("blocks").join(blob.hex()))
     }
 
     /// Stores what `key` led to, replacing an earlier record. Digests in it that must survive

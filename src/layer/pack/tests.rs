@@ -4,6 +4,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
+use crate::digest::Digest;
 use crate::layer::{Discard, decompress, read};
 use crate::tree::testing::{
     arbitrary_tree, content_of, dir, file, linked, opaque, path, symlink, upsert, whiteout, with_xattr,
@@ -13,10 +14,9 @@ use std::sync::Arc;
 
 const PLAIN: PackOptions = PackOptions { compression: Compression::None, jobs: 2, clamp_mtime: None };
 
-fn packed(changes: &Changes, options: &PackOptions) -> (Packed, Vec<u8>) {
+pub(super) fn packed(changes: &Changes, options: &PackOptions) -> (Packed, Vec<u8>) {
     let mut bytes = Vec::new();
-    let packed = pack(changes, options, &mut bytes).expect("the changes can be packed");
-    assert_eq!(packed.digest, Digest::of(&bytes));
+    let packed = pack(changes, options, None, &mut bytes).expect("the changes can be packed");
     assert_eq!(packed.size, bytes.len() as u64);
     let mut tar = Vec::new();
     decompress(&*bytes).and_then(|mut reader| reader.read_to_end(&mut tar)).expect("what was packed");
@@ -135,12 +135,19 @@ fn the_number_of_threads_does_not_show() {
     let changes = sample(directory.path());
     let mut diff_ids = Vec::new();
     for compression in [Compression::None, Compression::Gzip { level: 5 }, Compression::Zstd { level: 3 }] {
-        let of = |jobs| packed(&changes, &PackOptions { compression, jobs, clamp_mtime: None }).0;
+        let of = |jobs| {
+            let mut bytes = Vec::new();
+            let options = PackOptions { compression, jobs, clamp_mtime: None };
+            (
+                pack(&changes, &options, None, &mut bytes).expect("the changes can be packed"),
+                Digest::of(bytes),
+            )
+        };
         let one = of(1);
         for jobs in [0, 2, 8] {
             assert_eq!(of(jobs), one, "{compression:?}, {jobs} jobs");
         }
-        diff_ids.push(one.diff_id);
+        diff_ids.push(one.0.diff_id);
     }
     assert!(diff_ids.iter().all(|diff_id| *diff_id == diff_ids[0]), "the codec does not show in the diff id");
     let (_, tar) = packed(&changes, &PLAIN);
@@ -197,7 +204,7 @@ fn a_file_that_is_not_what_it_was_is_named() {
         fs_err::create_dir(&root).expect("a directory");
         let changes = sample(&root);
         edit(&root.join(name));
-        match pack(&changes, &PLAIN, std::io::sink()) {
+        match pack(&changes, &PLAIN, None, std::io::sink()) {
             Err(Error::Changed { path, file }) => {
                 assert_eq!(path.to_string(), format!("dst/{name}"), "{what}");
                 assert_eq!(file, root.join(name), "{what}");
@@ -222,18 +229,18 @@ fn errors_stop_everything_and_come_back() {
     let directory = tempfile::tempdir().expect("a directory");
     let mut changes = sample(directory.path());
     for room in [0, 5_000_000] {
-        assert!(matches!(pack(&changes, &PLAIN, Full(room)), Err(Error::Write(_))), "{room}");
+        assert!(matches!(pack(&changes, &PLAIN, None, Full(room)), Err(Error::Write(_))), "{room}");
     }
     fs_err::remove_file(directory.path().join("0200")).expect("a file");
-    let missing = pack(&changes, &PLAIN, io::sink());
+    let missing = pack(&changes, &PLAIN, None, io::sink());
     assert!(
         matches!(&missing, Err(Error::Read { path, .. }) if path.to_string() == "dst/0200"),
         "{missing:?}"
     );
     changes.origins.clear();
-    assert!(matches!(pack(&changes, &PLAIN, io::sink()), Err(Error::NoOrigin { .. })));
+    assert!(matches!(pack(&changes, &PLAIN, None, io::sink()), Err(Error::NoOrigin { .. })));
     let reserved = Changes { list: vec![upsert("d/.wh.x", dir(0o755))], origins: Vec::new() };
-    assert!(matches!(pack(&reserved, &PLAIN, io::sink()), Err(Error::ReservedName { .. })));
+    assert!(matches!(pack(&reserved, &PLAIN, None, io::sink()), Err(Error::ReservedName { .. })));
 }
 
 #[test]
@@ -293,7 +300,7 @@ fn other_programs_decompress_it_to_the_diff_id() {
     ] {
         let mut layer = Vec::new();
         let options = PackOptions { compression, ..PLAIN };
-        let packed = pack(&changes, &options, &mut layer).expect("the changes can be packed");
+        let packed = pack(&changes, &options, None, &mut layer).expect("the changes can be packed");
         if let Some(tar) = run(program, arguments, &layer) {
             assert_eq!(DiffId(Digest::of(tar)), packed.diff_id, "{program}, {compression:?}");
         }
