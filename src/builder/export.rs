@@ -34,6 +34,11 @@ pub(super) fn export(
         let made = squashed.unwrap_or(made);
         for export in &request.exports {
             if export.kind.is_image() {
+                let recompressed = match &made.root {
+                    Some(root) if export.force_compression => Some(solve::recompress(root, workshop)?),
+                    Some(_) | None => made.root.clone(),
+                };
+                let made = MadeImage { output, root: recompressed, merge: made.merge.clone() };
                 let image =
                     made.assemble(solution, workshop, export.flavor(request), &request.annotations)?;
                 built.image =

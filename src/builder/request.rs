@@ -170,6 +170,8 @@ pub struct Export {
     pub names: Vec<Reference>,
     /// How new layers are compressed; gzip for `None`.
     pub compression: Option<Compression>,
+    /// Whether layers of bases are compressed so too.
+    pub force_compression: bool,
     /// Whether media types are OCI's; by the kind for `None`.
     pub oci_media_types: Option<bool>,
     /// Whether files of new layers get no later time than `SOURCE_DATE_EPOCH`.
@@ -184,6 +186,7 @@ impl Export {
             destination,
             names: Vec::new(),
             compression: None,
+            force_compression: false,
             oci_media_types: None,
             rewrite_timestamps: false,
         }

@@ -42,6 +42,7 @@ struct Fields {
     rewrite_timestamp: bool,
     compression: Option<String>,
     level: Option<u8>,
+    force_compression: bool,
     oci_media_types: Option<bool>,
 }
 
@@ -59,6 +60,7 @@ impl Fields {
                 self.level =
                     Some(value.parse().map_err(|_| format!("compression-level `{value}` is not a number"))?);
             }
+            "force-compression" => self.force_compression = boolean(key, value)?,
             "oci-mediatypes" => self.oci_media_types = Some(boolean(key, value)?),
             _ => return Err(format!("`{key}` is not an attribute of --output that kiln knows")),
         }
@@ -97,6 +99,7 @@ impl Fields {
         export.rewrite_timestamps = self.rewrite_timestamp;
         export.oci_media_types = self.oci_media_types;
         export.compression = compression(self.compression.as_deref(), self.level)?;
+        export.force_compression = self.force_compression;
         Ok(export)
     }
 }
@@ -113,9 +116,8 @@ fn compression(name: Option<&str>, level: Option<u8>) -> Result<Option<Compressi
         }
     };
     match name {
-        None if level.is_some() => Err("compression-level goes with compression=".to_owned()),
-        None => Ok(None),
-        Some("gzip") => {
+        None if level.is_none() => Ok(None),
+        Some("gzip") | None => {
             let default = match Compression::default() {
                 Compression::Gzip { level } => level,
                 Compression::None | Compression::Zstd { .. } => unreachable!("gzip is the default codec"),

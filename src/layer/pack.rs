@@ -26,12 +26,14 @@ mod codec;
 mod earlier;
 mod pipeline;
 mod plan;
+mod recompress;
 mod source;
 mod table;
 
 use std::io::{self, Write};
 
 pub use earlier::Earlier;
+pub use recompress::recompress;
 
 use crate::digest::DiffId;
 use crate::path::RelPath;
@@ -110,6 +112,9 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A tar that is to be compressed cannot be read.
+    #[error("cannot read the layer")]
+    Tar(#[source] io::Error),
     /// A file is not what it was when the changes were made.
     #[error("`{}` changed while it was being packed as `{path}`", file.display())]
     Changed {

@@ -278,25 +278,34 @@ pub(super) fn read_blob(
     workshop: &Workshop<'_>,
     sink: &mut dyn Sink,
 ) -> Result<Changes, Cause> {
+    with_tar(snapshot, workshop, |tar| Ok(layer::read(tar, sink)?))
+}
+
+/// Has `take` read the tar of a packed layer, and verifies that it is the one that its image names.
+pub(super) fn with_tar<T>(
+    snapshot: &Snapshot,
+    workshop: &Workshop<'_>,
+    take: impl FnOnce(&mut dyn Read) -> Result<T, Cause>,
+) -> Result<T, Cause> {
     let layer = snapshot.packed().expect("only packed layers are read").clone();
     if !workshop.store.contains(&layer.blob) {
         let remote = snapshot.remote().ok_or(Cause::MissingBlob(layer.blob.digest))?;
         workshop.pull(remote, std::slice::from_ref(&layer.blob))?;
     }
     let blob = workshop.store.open_blob(&layer.blob)?;
-    let (changes, found) = std::thread::scope(|scope| -> Result<_, Cause> {
+    let (taken, found) = std::thread::scope(|scope| -> Result<_, Cause> {
         // One thread verifies the blob and decompresses it, this one hashes and takes apart what comes of it.
         let inner = ReadAhead::start(scope, layer::decompress(blob)?);
         let mut tar = Hashing { inner, hasher: Hasher::new() };
-        let changes = layer::read(&mut tar, sink)?;
+        let taken = take(&mut tar)?;
         // What stands behind the end of the archive counts for the digest too.
         std::io::copy(&mut tar, &mut std::io::sink())?;
-        Ok((changes, DiffId(tar.hasher.finish())))
+        Ok((taken, DiffId(tar.hasher.finish())))
     })?;
     if found != layer.diff_id {
         return Err(Cause::DiffId { blob: layer.blob.digest, expected: layer.diff_id, found });
     }
-    Ok(changes)
+    Ok(taken)
 }
 
 struct Hashing<R> {

@@ -7,6 +7,7 @@ use crate::cache::{Key, PackedLayer, Record};
 use crate::digest::Digest;
 use crate::image::Blob;
 use crate::layer::{self, Compression, Earlier, PackOptions, index};
+use crate::oci::media_type as oci;
 use crate::store::BlobWriter;
 use crate::tree::Changes;
 
@@ -83,11 +84,11 @@ pub(super) fn is_in_form(layer: &PackedLayer, options: &PackOptions) -> bool {
 }
 
 /// Returns the media type of a layer's blob (image-spec `layer.md`).
-const fn media_type(compression: Compression) -> &'static str {
+pub(super) const fn media_type(compression: Compression) -> &'static str {
     match compression {
-        Compression::None => "application/vnd.oci.image.layer.v1.tar",
-        Compression::Gzip { .. } => "application/vnd.oci.image.layer.v1.tar+gzip",
-        Compression::Zstd { .. } => "application/vnd.oci.image.layer.v1.tar+zstd",
+        Compression::None => oci::LAYER,
+        Compression::Gzip { .. } => oci::LAYER_GZIP,
+        Compression::Zstd { .. } => oci::LAYER_ZSTD,
     }
 }
 

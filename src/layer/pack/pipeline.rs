@@ -19,7 +19,7 @@ use crate::tree::Changes;
 const READERS: usize = 4;
 
 /// More compressors would need more memory, and more than four readers to feed them (unmeasured).
-const MOST_JOBS: usize = 32;
+pub(super) const MOST_JOBS: usize = 32;
 
 /// A block with its bytes.
 #[derive(Clone)]

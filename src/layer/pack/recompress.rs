@@ -1,0 +1,53 @@
+//! A layer's tar in another codec.
+
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::thread;
+
+use super::codec::Codec;
+use super::{Error, PackOptions};
+
+/// Whoever packed the tar, it is cut in stretches of this length.
+const CHUNK_BYTES: u64 = 1 << 20;
+
+/// Compresses `tar` as it is, in stretches that are joined as [`pack`](super::pack) joins blocks; returns the number of
+/// bytes written. They do not depend on `options.jobs`.
+///
+/// # Errors
+/// If `tar` or `out` fails.
+pub fn recompress(mut tar: impl Read, options: &PackOptions, mut out: impl Write) -> Result<u64, Error> {
+    let jobs = options.jobs.clamp(1, super::pipeline::MOST_JOBS);
+    let mut codecs = (0..jobs).map(|_| Codec::new(options.compression)).collect::<Result<Vec<_>, _>>()?;
+    let mut size = 0;
+    loop {
+        let mut chunks = Vec::with_capacity(jobs);
+        while chunks.len() < jobs {
+            let mut chunk = Vec::new();
+            tar.by_ref().take(CHUNK_BYTES).read_to_end(&mut chunk).map_err(Error::Tar)?;
+            if chunk.is_empty() {
+                break;
+            }
+            chunks.push(Arc::new(chunk));
+        }
+        let last = chunks.len() < jobs;
+        let compressed = thread::scope(|scope| {
+            let compress = |(chunk, codec): (Arc<Vec<u8>>, _)| {
+                let codec: &mut Codec = codec;
+                scope.spawn(move || codec.compress(chunk))
+            };
+            let threads: Vec<_> = chunks.into_iter().zip(&mut codecs).map(compress).collect();
+            let join = |thread: thread::ScopedJoinHandle<'_, _>| {
+                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            };
+            threads.into_iter().map(join).collect::<Result<Vec<_>, Error>>()
+        })?;
+        for bytes in compressed {
+            out.write_all(&bytes).map_err(Error::Write)?;
+            size += bytes.len() as u64;
+        }
+        if last {
+            out.flush().map_err(Error::Write)?;
+            return Ok(size);
+        }
+    }
+}
