@@ -85,6 +85,7 @@ impl Request {
         PackOptions {
             compression: compression.unwrap_or_default(),
             jobs: self.jobs,
+            memory_bytes: self.memory_bytes.unwrap_or(layer::DEFAULT_MEMORY_BYTES),
             clamp_mtime: self.epoch.filter(|_| rewrite),
         }
     }
@@ -139,7 +140,9 @@ fn write_files(export: &Export, root: Option<&Arc<Snapshot>>, workshop: &Worksho
         }
         (Some(to), _) => workshop.task("writing the tar".to_owned(), |_| {
             let options = PackOptions { compression: Compression::None, ..workshop.packing };
-            to_file(to, |out| Ok(layer::pack(&files.changes, &options, None, out).map(drop)?))
+            to_file(to, |out| {
+                Ok(layer::pack(&files.changes, &options, layer::Hints::default(), out).map(drop)?)
+            })
         }),
         (None, _) => unreachable!("files have a destination"),
     }

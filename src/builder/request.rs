@@ -62,6 +62,8 @@ pub struct Request {
     pub ssh_agents: BTreeMap<String, PathBuf>,
     /// How many steps run at the same time, and how many threads pack.
     pub jobs: usize,
+    /// How many bytes packing may hold at the same time.
+    pub memory_bytes: Option<u64>,
     /// The time at which the build began: what new history entries say.
     pub now: Timestamp,
     /// `SOURCE_DATE_EPOCH`.

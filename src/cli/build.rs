@@ -8,6 +8,7 @@ use kiln::builder::{
     self, AddressOptions, Annotations, Built, Destination, Export, ExportKind, NamedContext, Request,
 };
 use kiln::diagnostic::Source;
+use kiln::dockerfile::parse_size;
 use kiln::oci::Platform;
 use kiln::reference::Reference;
 use kiln::time::Timestamp;
@@ -39,6 +40,10 @@ pub(crate) struct Args {
     /// How many steps run and how many threads pack at the same time.
     #[arg(long, value_name = "N")]
     jobs: Option<std::num::NonZeroUsize>,
+    /// How much memory packing takes for what it reads ahead and compresses, for example 64m; fewer threads work at the
+    /// same time if that is not enough for all. The default is 192m. RUN steps are not limited.
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
+    memory: Option<u64>,
     /// How progress is shown.
     #[arg(long, default_value = "auto", env = "BUILDKIT_PROGRESS")]
     progress: Style,
@@ -57,6 +62,10 @@ pub(crate) struct Args {
     /// The same as `--call check`.
     #[arg(long, conflicts_with = "call")]
     check: bool,
+}
+
+fn parse_memory(text: &str) -> Result<u64, String> {
+    parse_size(text).filter(|size| *size > 0).ok_or_else(|| "must be a size such as 64m or 1g".to_owned())
 }
 
 /// What says what is to be built: shared by `build` and `plan`.
@@ -127,6 +136,7 @@ impl SourceArgs {
             secrets: steps.secrets,
             ssh_agents: steps.ssh_agents,
             jobs: std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
+            memory_bytes: None,
             now: environment.now,
             epoch: None,
             pull: self.pull,
@@ -233,6 +243,7 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Outcome {
     if let Some(jobs) = args.jobs {
         request.jobs = jobs.get();
     }
+    request.memory_bytes = args.memory;
     let store = environment.store()?;
     let registry = environment.registry(&store)?;
     let remotes = environment.remotes(&store, args.source.needs_ssh(&request));

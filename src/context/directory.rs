@@ -118,6 +118,14 @@ impl Directory {
         tree.insert(&parent, entry(node, &mut HashMap::new()));
     }
 
+    /// Tells whether the stat data of the file `path` prove that it has the content whose digest is in the trees.
+    pub fn is_as_hashed(&self, path: &RelPath, stat: &rustix::fs::Stat) -> bool {
+        let Some(Node { identity, kind: Kind::File { content, .. }, .. }) = self.listing.find(path) else {
+            return false;
+        };
+        content.get().is_some_and(|content| content.lasting) && walk::identity(stat) == *identity
+    }
+
     /// Sees to it that the files among `nodes`, in the order of paths, have their digests.
     fn digest(&self, nodes: &[(&RelPath, &Node)]) -> Result<(), Error> {
         let load = || self.cache_file.as_deref().map(StatCache::load).unwrap_or_default();

@@ -31,6 +31,7 @@ mod source;
 mod table;
 
 use std::io::{self, Write};
+use std::path::Path;
 
 pub use earlier::Earlier;
 pub use recompress::recompress;
@@ -64,6 +65,9 @@ impl Default for Compression {
     }
 }
 
+/// What [`PackOptions::memory_bytes`] is if nobody says otherwise.
+pub const DEFAULT_MEMORY_BYTES: u64 = 192 << 20;
+
 /// How a layer is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PackOptions {
@@ -72,6 +76,9 @@ pub struct PackOptions {
     /// How many threads compress, from 1 to 32; beyond is taken as the nearest. The result does not depend
     /// on it.
     pub jobs: usize,
+    /// How many bytes of blocks may be held at the same time. With less than `jobs` need, fewer blocks are read ahead and
+    /// fewer threads compress; one block is held whatever this says. The result does not depend on it.
+    pub memory_bytes: u64,
     /// Later modification times become this one.
     pub clamp_mtime: Option<Timestamp>,
 }
@@ -146,23 +153,34 @@ pub enum Error {
     Write(#[source] io::Error),
 }
 
+/// What is known beforehand. Nothing of it shows in the result.
+#[derive(Clone, Copy, Default)]
+pub struct Hints<'a> {
+    /// A layer that may have blocks in common.
+    pub earlier: Option<&'a Earlier>,
+    /// Tells of a file of a directory whether its content is what its entry says if this is its stat data. Then it is
+    /// not hashed again.
+    pub is_as_hashed: Option<&'a IsAsHashed<'a>>,
+}
+
+/// See [`Hints`]; of a place that holds files, a path in it, and stat data that was read after the file.
+pub type IsAsHashed<'a> = dyn Fn(&Path, &RelPath, &rustix::fs::Stat) -> bool + Sync + 'a;
+
 /// Writes the layer of `changes` to `out`, and says what it is.
 ///
 /// `changes` must be sorted by path. Hard links whose group has its first name in `changes` become links to
 /// that; of a whole group (as [`diff`](crate::tree::diff) gives it) the content is written once.
 ///
-/// Blocks that `earlier` has too are taken from there; the result does not depend on it.
-///
 /// # Errors
-/// If a file cannot be read or is not what its entry says, if `out` fails, or if `earlier` turns out to be damaged.
+/// If a file cannot be read or is not what its entry says, if `out` fails, or if the earlier layer turns out to be damaged.
 /// What was written then is of no use.
 pub fn pack(
     changes: &Changes,
     options: &PackOptions,
-    earlier: Option<&Earlier>,
+    hints: Hints<'_>,
     out: impl Write,
 ) -> Result<Packed, Error> {
-    pipeline::run(changes, options, earlier, out)
+    pipeline::run(changes, options, hints, out)
 }
 
 #[cfg(test)]

@@ -1,13 +1,16 @@
 //! From a snapshot to a layer in the store, and its record.
 
+use std::path::Path;
+
 use super::error::Cause;
 use super::key::Definition;
 use super::{Snapshot, Workshop, bytes, identity};
 use crate::cache::{Key, PackedLayer, Record};
 use crate::digest::Digest;
 use crate::image::Blob;
-use crate::layer::{self, Compression, Earlier, PackOptions, index};
+use crate::layer::{self, Compression, Earlier, Hints, PackOptions, index};
 use crate::oci::media_type as oci;
+use crate::path::RelPath;
 use crate::store::BlobWriter;
 use crate::tree::Changes;
 
@@ -50,7 +53,11 @@ fn write(
 ) -> Result<(layer::Packed, BlobWriter), Cause> {
     let from = |earlier: Option<&Earlier>| -> Result<_, Cause> {
         let mut writer = workshop.store.writer()?;
-        let packed = layer::pack(changes, options, earlier, &mut writer)?;
+        let is_as_hashed = |directory: &Path, file: &RelPath, stat: &_| {
+            workshop.contexts.is_as_hashed(directory, file, stat)
+        };
+        let hints = Hints { earlier, is_as_hashed: Some(&is_as_hashed) };
+        let packed = layer::pack(changes, options, hints, &mut writer)?;
         Ok((packed, writer))
     };
     let Some((digest, earlier)) = step.and_then(|step| earlier(step, workshop, options)) else {

@@ -27,4 +27,4 @@ pub use directory::Tree;
 pub use entry::{Entry, Kind, LinkGroup, Meta, Xattrs};
 pub use listing::Listing;
 pub use resolve::Error;
-pub use walk::Iter;
+pub use walk::{Finder, Iter};

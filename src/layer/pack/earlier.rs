@@ -48,7 +48,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::layer::pack::{PackOptions, Packed, pack};
+    use crate::layer::pack::{DEFAULT_MEMORY_BYTES, Hints, PackOptions, Packed, pack};
     use crate::path::RelPath;
     use crate::time::Timestamp;
     use crate::tree::{Bytes, Change, Changes, Entry, Kind, Meta, Origin};
@@ -66,9 +66,11 @@ mod tests {
             Earlier::new(blocks, compression, blob).expect("a sound table")
         });
         let mut bytes = Vec::new();
-        let options = PackOptions { compression, jobs, clamp_mtime: None };
+        let options =
+            PackOptions { compression, jobs, clamp_mtime: None, memory_bytes: DEFAULT_MEMORY_BYTES };
         let packed =
-            pack(changes, &options, earlier.as_ref(), &mut bytes).expect("the changes can be packed");
+            pack(changes, &options, Hints { earlier: earlier.as_ref(), ..Hints::default() }, &mut bytes)
+                .expect("the changes can be packed");
         (packed, bytes)
     }
 
@@ -216,7 +218,12 @@ mod tests {
         files[82].1.mtime += 1;
         let changes = layer_of(&files, directory.path());
         let table = earlier.blocks.as_deref().expect("compressed layers have blocks");
-        let options = PackOptions { compression: FORMS[0], jobs: 2, clamp_mtime: None };
+        let options = PackOptions {
+            compression: FORMS[0],
+            jobs: 2,
+            clamp_mtime: None,
+            memory_bytes: DEFAULT_MEMORY_BYTES,
+        };
         type Damage = fn(&mut Vec<u8>);
         let damages: [(&str, Damage); 4] = [
             ("in front", |bytes| bytes[100] ^= 1),
@@ -230,7 +237,12 @@ mod tests {
             let mut blob = tempfile::tempfile().expect("a file");
             std::io::Write::write_all(&mut blob, &bytes).expect("a file");
             let earlier = Earlier::new(table, FORMS[0], blob).expect("a sound table");
-            let result = pack(&changes, &options, Some(&earlier), std::io::sink());
+            let result = pack(
+                &changes,
+                &options,
+                Hints { earlier: Some(&earlier), ..Hints::default() },
+                std::io::sink(),
+            );
             assert!(matches!(result, Err(Error::Earlier(_))), "{what}: {result:?}");
         }
     }

@@ -8,10 +8,10 @@ use std::thread;
 
 use super::codec::Codec;
 use super::earlier::Earlier;
-use super::plan::{Block, Content, Piece, Plan};
+use super::plan::{Block, Content, MOST_BLOCK_BYTES, Piece, Plan};
 use super::source::Sources;
 use super::table::{self, Row};
-use super::{Compression, Error, PackOptions, Packed};
+use super::{Compression, Error, Hints, PackOptions, Packed};
 use crate::digest::{DiffId, Digest, Hasher, SavedHasher};
 use crate::tree::Changes;
 
@@ -21,13 +21,34 @@ const READERS: usize = 4;
 /// More compressors would need more memory, and more than four readers to feed them (unmeasured).
 pub(super) const MOST_JOBS: usize = 32;
 
+/// How much is done at the same time.
+#[derive(Debug, PartialEq, Eq)]
+struct Threads {
+    readers: usize,
+    jobs: usize,
+    /// How many blocks are held at most.
+    window: usize,
+}
+
+impl Threads {
+    fn within(options: &PackOptions) -> Self {
+        let jobs = options.jobs.clamp(1, MOST_JOBS);
+        // A block is held with its compressed bytes, which in the worst case are as many.
+        let room =
+            usize::try_from(options.memory_bytes / (2 * MOST_BLOCK_BYTES)).unwrap_or(usize::MAX).max(1);
+        // Every compressor has a block in work and one waiting, every reader one in hand.
+        let window = (2 * jobs + READERS).min(room);
+        Self { readers: READERS.min(window), jobs: jobs.min(window), window }
+    }
+}
+
 /// A block with its bytes.
 #[derive(Clone)]
 struct Filled {
     number: u64,
     key: Digest,
     bytes: Arc<Vec<u8>>,
-    /// The stretches of files in it, each with where it begins in the bytes.
+    /// The stretches of files in it that are to be checked, each with where it begins in the bytes.
     contents: Arc<[(usize, Content)]>,
 }
 
@@ -58,7 +79,7 @@ enum Tar {
     /// Everything up to and with this block is as in the earlier layer.
     Known {
         number: u64,
-        row: Row,
+        row: Box<Row>,
     },
 }
 
@@ -96,14 +117,14 @@ struct Job<'a> {
 pub(super) fn run(
     changes: &Changes,
     options: &PackOptions,
-    earlier: Option<&Earlier>,
+    hints: Hints<'_>,
     mut out: impl Write,
 ) -> Result<Packed, Error> {
-    let jobs = options.jobs.clamp(1, MOST_JOBS);
-    let sources = Sources::open(changes)?;
+    let Threads { readers, jobs, window } = Threads::within(options);
+    let sources = Sources::open(changes, hints.is_as_hashed)?;
+    let earlier = hints.earlier;
     let queue = Mutex::new(Queue { plan: Plan::new(changes, options.clamp_mtime), next: 0, same: true });
-    // Every compressor has a block in work and one waiting, every reader one in hand.
-    let progress = Progress::new(2 * jobs + READERS);
+    let progress = Progress::new(window);
     let job = Job { sources: &sources, earlier, compression: options.compression, progress: &progress };
     let (to_hasher, for_hasher) = mpsc::channel::<Tar>();
     let (to_compressor, for_compressor) = mpsc::channel::<Work>();
@@ -112,7 +133,7 @@ pub(super) fn run(
 
     let (hashed, written) = thread::scope(|scope| {
         let (queue, for_compressor) = (&queue, &for_compressor);
-        for _ in 0..READERS {
+        for _ in 0..readers {
             let (to_hasher, to_compressor) = (to_hasher.clone(), to_compressor.clone());
             scope.spawn(move || job.progress.guard(|| job.fill_blocks(queue, &to_hasher, &to_compressor)));
         }
@@ -176,7 +197,7 @@ impl Job<'_> {
                         || Uncompressed { key, len: block.len, contents: block.contents().into() };
                     let tar = (!same).then(uncompressed);
                     let copied = Copied { number, bytes, digest: row.digest, tar };
-                    let known = || to_hasher.send(Tar::Known { number, row: row.clone() }).is_ok();
+                    let known = || to_hasher.send(Tar::Known { number, row: Box::new(row.clone()) }).is_ok();
                     (!same || known()) && to_compressor.send(Work::Copy(copied)).is_ok()
                 }
                 None => {
@@ -193,13 +214,21 @@ impl Job<'_> {
 
     fn fill(self, number: u64, key: Digest, block: &Block) -> Result<Filled, Error> {
         let mut bytes = Vec::with_capacity(block.len);
+        let mut contents = Vec::new();
         for piece in &block.pieces {
             match piece {
                 Piece::Bytes(piece) => bytes.extend_from_slice(piece),
-                Piece::Content(content) => self.sources.read(content, &mut bytes)?,
+                Piece::Content(content) => {
+                    let start = bytes.len();
+                    let proven = self.sources.read(content, &mut bytes)?;
+                    // The hash of a file in several blocks is needed behind each of them.
+                    if !(proven && content.is_whole()) {
+                        contents.push((start, *content));
+                    }
+                }
             }
         }
-        Ok(Filled { number, key, bytes: Arc::new(bytes), contents: block.contents().into() })
+        Ok(Filled { number, key, bytes: Arc::new(bytes), contents: contents.into() })
     }
 
     /// Compresses blocks, and checks the files that lie in one block; verifies blocks of the earlier layer.
@@ -429,4 +458,25 @@ impl Progress {
 /// A lock is poisoned only if a thread panicked, and then the scope panics when it ends.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::DEFAULT_MEMORY_BYTES;
+    use super::*;
+
+    #[test]
+    fn less_memory_means_less_at_the_same_time() {
+        let threads = |jobs, memory_bytes| {
+            let options =
+                PackOptions { compression: Compression::default(), jobs, memory_bytes, clamp_mtime: None };
+            let Threads { readers, jobs, window } = Threads::within(&options);
+            (readers, jobs, window)
+        };
+        assert_eq!(threads(2, DEFAULT_MEMORY_BYTES), (4, 2, 8));
+        assert_eq!(threads(32, u64::MAX), (4, 32, 68));
+        assert_eq!(threads(32, DEFAULT_MEMORY_BYTES), (4, 32, 32));
+        assert_eq!(threads(8, 16 << 20), (2, 2, 2));
+        assert_eq!(threads(8, 0), (1, 1, 1));
+    }
 }

@@ -23,6 +23,8 @@ const LEAST: usize = 256 * 1024;
 const MEAN: u64 = 768 * 1024;
 /// A block that is as long ends after any entry.
 const MOST: usize = 2 * 1024 * 1024;
+/// No block is longer: it ends at [`MOST`] or behind the stretch of a file that began before, but for a header's extensions.
+pub(super) const MOST_BLOCK_BYTES: u64 = MOST as u64 + CHUNK;
 /// Longer files are cut inside, at multiples of this.
 const CHUNK: u64 = 1024 * 1024;
 
