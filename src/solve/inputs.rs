@@ -95,6 +95,7 @@ impl Contexts {
             .map_err(|error| explain(context, directory, &whence(name), path, error))?;
         let paths: Vec<RelPath> = selection.paths().collect();
         let tree = directory.tree(&paths)?;
+        drop(paths);
         let digest = digest(&tree, &selection);
         Ok(Arc::new(Chosen { selection, tree, digest, bytes: Some(directory.bytes()) }))
     }

@@ -7,7 +7,7 @@ use super::{Snapshot, Workshop, bytes, pack};
 use crate::cache::{KeyBuilder, PackedLayer};
 use crate::image::Blob;
 use crate::layer::{self, Compression};
-use crate::oci::media_type::Flavor;
+use crate::oci::media_type::{Flavor, LAYER, LAYER_GZIP, LAYER_ZSTD};
 
 /// Returns `root` with every layer in the codec of `workshop.packing`. A layer that is in it stays as it is, of whatever
 /// level (as in BuildKit). Diff ids, and so the image's config, stay the same.
@@ -17,7 +17,12 @@ use crate::oci::media_type::Flavor;
 pub fn recompress(root: &Arc<Snapshot>, workshop: &Workshop<'_>) -> Result<Arc<Snapshot>, Cause> {
     let stack = root.stack();
     let wanted = pack::media_type(workshop.packing.compression);
-    let differs = |snapshot: &Arc<Snapshot>| Flavor::Oci.of(&snapshot.layer().blob.media_type) != wanted;
+    let differs = |snapshot: &Arc<Snapshot>| {
+        let blob = snapshot.layer().blob;
+        let media_type = Flavor::Oci.of(&blob.media_type);
+        // Layers that may not be distributed stay what they are.
+        media_type != wanted && [LAYER, LAYER_GZIP, LAYER_ZSTD].contains(&media_type)
+    };
     let mut below = None;
     for snapshot in stack {
         let layer = match differs(snapshot) {
