@@ -13,7 +13,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use kiln::layer::{Compression, Discard, PackOptions, decompress, index, pack, read};
+use kiln::layer::{
+    Compression, DEFAULT_MEMORY_BYTES, Discard, Hints, PackOptions, decompress, index, pack, read,
+};
 use kiln::path::RelPath;
 use kiln::time::Timestamp;
 use kiln::tree::{Bytes, Change, Changes, Entry, Kind, Meta, Origin, Tree, diff};
@@ -46,8 +48,13 @@ fn main() {
             Some(file) => file,
             None => &mut std::io::sink(),
         };
-        let options = PackOptions { compression: compression(codec), jobs: jobs as usize, clamp_mtime: None };
-        let packed = pack(&changes, &options, sink).expect("the tree can be packed");
+        let options = PackOptions {
+            compression: compression(codec),
+            jobs: jobs as usize,
+            clamp_mtime: None,
+            memory_bytes: DEFAULT_MEMORY_BYTES,
+        };
+        let packed = pack(&changes, &options, Hints::default(), sink).expect("the tree can be packed");
         let seconds = started.elapsed().as_secs_f64();
         println!(
             "{codec} with {jobs} jobs: {seconds:.2} s ({:.2} s of CPU), {:.0} MB/s, {:.0} files/s, {} bytes ({:.1} %), peak {} MB",

@@ -9,6 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::digest::common::hazmat::SerializableState as _;
 use sha2::{Digest as _, Sha256};
 
 /// The sha256 of some bytes, printed as `sha256:` and 64 hexadecimal digits.
@@ -165,6 +166,12 @@ impl ChainId {
     }
 }
 
+/// A [`Hasher`] written down, to go on from there later.
+pub type SavedHasher = [u8; SAVED_HASHER_BYTES];
+
+/// The running state, the number of blocks, and the bytes that do not fill a block yet (of `sha2` 0.11).
+pub const SAVED_HASHER_BYTES: usize = 32 + 8 + 64;
+
 /// A running sha256 that ends in a [`Digest`].
 #[derive(Clone, Default)]
 pub struct Hasher(Sha256);
@@ -178,6 +185,16 @@ impl Hasher {
     /// Adds `bytes`.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
+    }
+
+    /// Returns what [`resume`](Self::resume) needs to go on from here.
+    pub fn save(&self) -> SavedHasher {
+        self.0.serialize().into()
+    }
+
+    /// Goes on from what was saved; `None` if it is nothing that [`save`](Self::save) returned.
+    pub fn resume(saved: &SavedHasher) -> Option<Self> {
+        Sha256::deserialize(saved.into()).ok().map(Self)
     }
 
     /// Returns the digest of everything added.
@@ -214,6 +231,19 @@ mod tests {
         {
             assert!(wrong.parse::<Digest>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_hasher_goes_on_from_where_it_was_saved() {
+        let bytes: Vec<u8> = (0..300_u16).map(|number| number as u8).collect();
+        for cut in [0, 1, 63, 64, 65, 128, 300] {
+            let mut hasher = Hasher::new();
+            hasher.update(&bytes[..cut]);
+            let mut resumed = Hasher::resume(&hasher.save()).expect("what was saved");
+            resumed.update(&bytes[cut..]);
+            assert_eq!(resumed.finish(), Digest::of(&bytes), "{cut}");
+        }
+        assert!(Hasher::resume(&[0xff; SAVED_HASHER_BYTES]).is_none());
     }
 
     #[test]

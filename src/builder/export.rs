@@ -43,13 +43,14 @@ pub(super) fn export(
             false => None,
         };
         let made = squashed.unwrap_or(made);
-        let forced = request.exports.iter().any(|export| export.force_compression && export.kind.is_image());
-        if let Some(root) = made.root.as_ref().filter(|_| forced) {
-            solve::recompress(root, workshop)?;
-        }
         let inline = inline_cache.as_ref();
         for export in &request.exports {
             if export.kind.is_image() {
+                let recompressed = match &made.root {
+                    Some(root) if export.force_compression => Some(solve::recompress(root, workshop)?),
+                    Some(_) | None => made.root.clone(),
+                };
+                let made = MadeImage { output, root: recompressed, merge: made.merge.clone() };
                 let Made { image, key, created } =
                     made.assemble(solution, workshop, export.flavor(request), &request.annotations, inline)?;
                 times.insert(key, created);
@@ -110,6 +111,7 @@ impl Request {
         PackOptions {
             compression: compression.unwrap_or_default(),
             jobs: self.jobs,
+            memory_bytes: self.memory_bytes.unwrap_or(layer::DEFAULT_MEMORY_BYTES),
             clamp_mtime: self.epoch.filter(|_| rewrite),
         }
     }
@@ -188,7 +190,9 @@ fn write_files(export: &Export, root: Option<&Arc<Snapshot>>, workshop: &Worksho
         }
         (Some(to), _) => workshop.task("writing the tar".to_owned(), |_| {
             let options = PackOptions { compression: Compression::None, ..workshop.packing };
-            to_file(to, |out| Ok(layer::pack(&files.changes, &options, out).map(drop)?))
+            to_file(to, |out| {
+                Ok(layer::pack(&files.changes, &options, layer::Hints::default(), out).map(drop)?)
+            })
         }),
         (None, _) => unreachable!("files have a destination"),
     }

@@ -64,6 +64,8 @@ pub struct Request {
     pub ssh_agents: BTreeMap<String, Agent>,
     /// How many steps run at the same time, and how many threads pack.
     pub jobs: usize,
+    /// How many bytes packing may hold at the same time.
+    pub memory_bytes: Option<u64>,
     /// The time at which the build began: what new history entries say.
     pub now: Timestamp,
     /// `SOURCE_DATE_EPOCH`.
@@ -179,7 +181,7 @@ pub struct Export {
     pub names: Vec<Reference>,
     /// How new layers are compressed; gzip for `None`.
     pub compression: Option<Compression>,
-    /// Whether layers of the base get the codec of new layers, too.
+    /// Whether layers of bases are compressed so too.
     pub force_compression: bool,
     /// Whether media types are OCI's; by the kind for `None`.
     pub oci_media_types: Option<bool>,

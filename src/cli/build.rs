@@ -10,6 +10,7 @@ use kiln::builder::{
 use kiln::context::IgnoreFile;
 use kiln::deploy::{Image, Tag};
 use kiln::diagnostic::Source;
+use kiln::dockerfile::parse_size;
 use kiln::oci::Platform;
 use kiln::reference::Reference;
 use kiln::registry::Limits;
@@ -51,6 +52,10 @@ pub(crate) struct Args {
     /// How many steps run and how many threads pack at the same time.
     #[arg(long, value_name = "N")]
     jobs: Option<std::num::NonZeroUsize>,
+    /// How much memory packing takes for what it reads ahead and compresses, for example 64m; fewer threads work at the
+    /// same time if that is not enough for all. The default is 192m. RUN steps are not limited.
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
+    memory: Option<u64>,
     /// How progress is shown.
     #[arg(long, default_value = "auto", env = "BUILDKIT_PROGRESS")]
     progress: Style,
@@ -72,6 +77,10 @@ pub(crate) struct Args {
     /// The builder, by a name that `kiln buildx create` gave: kiln itself in any case.
     #[arg(long, value_name = "NAME", env = "BUILDX_BUILDER", hide = true)]
     builder: Option<String>,
+}
+
+fn parse_memory(text: &str) -> Result<u64, String> {
+    parse_size(text).filter(|size| *size > 0).ok_or_else(|| "must be a size such as 64m or 1g".to_owned())
 }
 
 /// What says what is to be built: shared by `build` and `plan`.
@@ -164,6 +173,7 @@ impl SourceArgs {
             secrets: steps.secrets.clone(),
             ssh_agents: steps.ssh_agents.clone(),
             jobs: std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
+            memory_bytes: None,
             now: environment.now,
             epoch: None,
             pull: self.pull,
@@ -348,6 +358,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<Option<D
     if let Some(jobs) = args.jobs {
         request.jobs = jobs.get();
     }
+    request.memory_bytes = args.memory;
     let store = environment.store()?;
     let agent = request.ssh_agents.get(ssh::DEFAULT).cloned();
     let remotes = environment.remotes(&store, &request.secrets, agent);

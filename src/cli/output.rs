@@ -137,9 +137,8 @@ pub(crate) fn compression(name: Option<&str>, level: Option<u8>) -> Result<Optio
         }
     };
     match name {
-        None if level.is_some() => Err("compression-level goes with compression=".to_owned()),
-        None => Ok(None),
-        Some("gzip") => {
+        None if level.is_none() => Ok(None),
+        Some("gzip") | None => {
             let default = match Compression::default() {
                 Compression::Gzip { level } => level,
                 Compression::None | Compression::Zstd { .. } => unreachable!("gzip is the default codec"),

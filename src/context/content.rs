@@ -50,20 +50,26 @@ pub(super) fn read(
         .map_err(|errno| read_error(errno.into()))?;
     let capability = capability(&file).map_err(|errno| read_error(errno.into()))?;
     let mut file = std::fs::File::from(file);
-    let (digest, size) = hash(&mut file, buffer).map_err(read_error)?;
-    if size != expected.size {
+    let (digest, size) = hash(&mut file, expected.size, buffer).map_err(read_error)?;
+    let now = rustix::fs::fstat(&file).map_err(|errno| read_error(errno.into()))?;
+    if size != expected.size || u64::try_from(now.st_size) != Ok(size) {
         return Err(Error::Changed { path: path.clone() });
     }
-    let now = rustix::fs::fstat(&file).map_err(|errno| read_error(errno.into()))?;
     let lasting = identity(&now) == *expected && horizon.is_past(expected);
     Ok(Content { digest, capability, lasting })
 }
 
-fn hash(file: &mut std::fs::File, buffer: &mut [u8]) -> io::Result<(Digest, u64)> {
+/// Hashes up to `expected` bytes; returns how many there were.
+fn hash(file: &mut std::fs::File, expected: u64, buffer: &mut [u8]) -> io::Result<(Digest, u64)> {
     let mut hasher = Hasher::new();
     let mut size = 0;
     loop {
-        match file.read(buffer) {
+        let left = usize::try_from(expected - size).map_or(buffer.len(), |left| left.min(buffer.len()));
+        // The kernel is not asked for the end: stat data tells whether there is more.
+        if left == 0 {
+            return Ok((hasher.finish(), size));
+        }
+        match file.read(&mut buffer[..left]) {
             Ok(0) => return Ok((hasher.finish(), size)),
             Ok(count) => {
                 hasher.update(&buffer[..count]);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 use rustix::fs::{Mode, OFlags};
@@ -18,6 +18,10 @@ use crate::pattern::{Ignore, Rule};
 use crate::place::{self, View};
 use crate::tree::{Bytes, Entry, Kind as EntryKind, LinkGroup, Meta, Tree};
 
+/// A larger stat cache (of some 200,000 files) is read again when it is needed again, so that it takes no memory while
+/// trees are made.
+const KEPT_CACHE_BYTES: usize = 32 << 20;
+
 /// A listed build context. It can be searched by [`place::select`], and [`Directory::tree`] gives what was
 /// selected, with content digests.
 #[derive(Debug)]
@@ -27,8 +31,8 @@ pub struct Directory {
     listing: Node,
     ignore: Ignore,
     cache_file: Option<PathBuf>,
-    /// Read when the first digest is wanted.
-    cache: OnceLock<StatCache>,
+    /// Read when the first digest is wanted, and kept unless it is large.
+    cache: Mutex<Option<Arc<StatCache>>>,
     /// Whether a file was read that the cache did not answer for.
     has_news: AtomicBool,
 }
@@ -51,7 +55,7 @@ impl Directory {
         let ignore = ignore.unwrap_or_default();
         let listing = walk::list(&root, &ignore)?;
         let path = Arc::new(path);
-        let (cache, has_news) = (OnceLock::new(), AtomicBool::new(false));
+        let (cache, has_news) = (Mutex::default(), AtomicBool::new(false));
         Ok(Self { path, root, listing, ignore, cache_file: stat_cache, cache, has_news })
     }
 
@@ -118,10 +122,18 @@ impl Directory {
         tree.insert(&parent, entry(node, &mut HashMap::new()));
     }
 
+    /// Tells whether the stat data of the file `path` prove that it has the content whose digest is in the trees.
+    pub fn is_as_hashed(&self, path: &RelPath, stat: &rustix::fs::Stat) -> bool {
+        let Some(Node { identity, kind: Kind::File { content, .. }, .. }) = self.listing.find(path) else {
+            return false;
+        };
+        content.get().is_some_and(|content| content.lasting) && walk::identity(stat) == *identity
+    }
+
     /// Sees to it that the files among `nodes`, in the order of paths, have their digests.
     fn digest(&self, nodes: &[(&RelPath, &Node)]) -> Result<(), Error> {
-        let load = || self.cache_file.as_deref().map(StatCache::load).unwrap_or_default();
-        let mut remembered = self.cache.get_or_init(load).lookup();
+        let cache = self.cache();
+        let mut remembered = cache.lookup();
         let mut unknown = Vec::new();
         for (path, node) in nodes {
             let Kind::File { content, .. } = &node.kind else { continue };
@@ -133,6 +145,7 @@ impl Directory {
                 None => unknown.push((path, node, content)),
             }
         }
+        drop(cache);
         if unknown.is_empty() {
             return Ok(());
         }
@@ -148,6 +161,19 @@ impl Directory {
         })
     }
 
+    /// Returns what earlier builds remembered.
+    fn cache(&self) -> Arc<StatCache> {
+        let mut kept = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cache) = &*kept {
+            return Arc::clone(cache);
+        }
+        let cache = Arc::new(self.cache_file.as_deref().map(StatCache::load).unwrap_or_default());
+        if cache.size() <= KEPT_CACHE_BYTES {
+            *kept = Some(Arc::clone(&cache));
+        }
+        cache
+    }
+
     /// Writes what is known of the files to the stat cache, if there is anything new.
     ///
     /// # Errors
@@ -156,7 +182,8 @@ impl Directory {
         if !self.has_news.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let (Some(file), Some(cache)) = (&self.cache_file, self.cache.get()) else { return Ok(()) };
+        let Some(file) = &self.cache_file else { return Ok(()) };
+        let cache = self.cache();
         let mut lookup = cache.lookup();
         let mut writer = stat_cache::Writer::new(file).map_err(Error::StatCache)?;
         let mut written = Ok(());

@@ -105,6 +105,11 @@ impl StatCache {
         Some(Self { bytes, starts })
     }
 
+    /// Returns how many bytes it holds in memory, or nearly.
+    pub(super) const fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Starts a series of look-ups.
     pub(super) const fn lookup(&self) -> Lookup<'_> {
         Lookup { cache: self, next: 0 }

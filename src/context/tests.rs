@@ -253,6 +253,24 @@ fn a_file_written_just_now_is_not_remembered() {
 }
 
 #[test]
+fn stat_data_prove_a_content_only_of_a_file_that_is_old_and_unchanged() {
+    let directory = directory(&["old", "changed", "swapped"]);
+    let store = TempDir::new().unwrap();
+    let_time_pass();
+    let context = Directory::open(directory.path(), None, Some(store.path().join("cache"))).unwrap();
+    let stat = |name: &str| rustix::fs::stat(directory.path().join(name)).unwrap();
+    let is_as_hashed = |name: &str| context.is_as_hashed(&RelPath::clean(name), &stat(name));
+    assert!(!is_as_hashed("old"), "nothing was hashed yet");
+    everything(&context);
+    write(directory.path(), "changed", "CHANGED");
+    write(directory.path(), "other", "SWAPPED");
+    fs::rename(directory.path().join("other"), directory.path().join("swapped")).unwrap();
+    write(directory.path(), "later", "later");
+    let found = ["old", "changed", "swapped", "later", "."].map(is_as_hashed);
+    assert_eq!(found, [true, false, false, false, false]);
+}
+
+#[test]
 fn capabilities_are_read_and_remembered() {
     let directory = directory(&["ping"]);
     let value = [1_u8, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];

@@ -26,7 +26,7 @@ mod tar;
 
 pub use archive::{archive, is_archive};
 pub use decompress::{Decoder, decompress};
-pub use pack::{Compression, PackOptions, Packed, pack};
+pub use pack::{Compression, DEFAULT_MEMORY_BYTES, Earlier, Hints, PackOptions, Packed, pack};
 pub use read::{Discard, Error, Item, Sink, read};
 
 /// What a whiteout's name begins with (image-spec `layer.md`, "Whiteouts").

@@ -2,15 +2,19 @@
 //!
 //! ```text
 //!           readers (4)           compressors (jobs)
-//! plan ───► read the block's ─┬─► check its files,    ───► writer: in order, digest and size
+//! plan ───► read the block's ─┬─► check its files,    ───► writer: in order
 //! blocks    files             │   compress it
-//!                             └─► hasher: in order, diff id, check files of many blocks
+//!     │                       └─► hasher: in order, diff id, check files of many blocks
+//!     └───► or its compressed ──► verify it, and    ───► writer and hasher; nothing is to be hashed up to the
+//!           bytes                 decompress it          first block that differs
 //! ```
 //!
 //! * The stream is cut into blocks, and where it is cut follows from the entries alone (see `plan`). Blocks
 //!   are compressed on their own and joined in order: gzip members or zstd frames, which every reader of
 //!   layers takes (RFC 1952 section 2.2, RFC 8878 section 3.1). So the bytes do not depend on the number of
 //!   threads.
+//! * Blocks that an earlier version of the layer has too are copied from its blob, compressed, and their files are
+//!   not opened ([`Earlier`]). The bytes are the same with and without.
 //! * Memory is a constant. A block is read only when it is less than a window ahead of the one that is
 //!   written, so nobody who computes ever waits for somebody who waits for space.
 //! * What was promised is what is packed: a file whose size or content is not what its entry says is an
@@ -18,16 +22,21 @@
 //!
 //! Threads are plain ones, scoped; the first error stops all, and is returned when all have ended.
 
+mod codec;
+mod earlier;
 mod pipeline;
 mod plan;
 mod recompress;
 mod source;
+mod table;
 
 use std::io::{self, Write};
+use std::path::Path;
 
-pub use self::recompress::recompress;
+pub use earlier::Earlier;
+pub use recompress::recompress;
 
-use crate::digest::{DiffId, Digest};
+use crate::digest::DiffId;
 use crate::path::RelPath;
 use crate::time::Timestamp;
 use crate::tree::Changes;
@@ -56,6 +65,9 @@ impl Default for Compression {
     }
 }
 
+/// What [`PackOptions::memory_bytes`] is if nobody says otherwise.
+pub const DEFAULT_MEMORY_BYTES: u64 = 192 << 20;
+
 /// How a layer is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PackOptions {
@@ -64,21 +76,24 @@ pub struct PackOptions {
     /// How many threads compress, from 1 to 32; beyond is taken as the nearest. The result does not depend
     /// on it.
     pub jobs: usize,
+    /// How many bytes of blocks may be held at the same time. With less than `jobs` need, fewer blocks are read ahead and
+    /// fewer threads compress; one block is held whatever this says. The result does not depend on it.
+    pub memory_bytes: u64,
     /// Later modification times become this one.
     pub clamp_mtime: Option<Timestamp>,
 }
 
 /// What was packed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packed {
     /// The digest of the tar.
     pub diff_id: DiffId,
-    /// The digest of the bytes written.
-    pub digest: Digest,
     /// The number of bytes written.
     pub size: u64,
     /// The length of the tar.
     pub uncompressed_size: u64,
+    /// What [`Earlier`] needs beside the bytes written; `None` for a layer that is not compressed.
+    pub blocks: Option<Vec<u8>>,
 }
 
 /// Why a layer cannot be packed.
@@ -104,6 +119,9 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A tar that is to be compressed cannot be read.
+    #[error("cannot read the layer")]
+    Tar(#[source] io::Error),
     /// A file is not what it was when the changes were made.
     #[error("`{}` changed while it was being packed as `{path}`", file.display())]
     Changed {
@@ -130,10 +148,26 @@ pub enum Error {
     /// The codec fails.
     #[error("cannot compress the layer")]
     Compress(#[source] io::Error),
+    /// The earlier version of the layer cannot be read, or is not what it was. Without it the layer can be packed.
+    #[error("cannot take blocks from an earlier version of the layer")]
+    Earlier(#[source] io::Error),
     /// The layer cannot be written.
     #[error("cannot write the layer")]
     Write(#[source] io::Error),
 }
+
+/// What is known beforehand. Nothing of it shows in the result.
+#[derive(Clone, Copy, Default)]
+pub struct Hints<'a> {
+    /// A layer that may have blocks in common.
+    pub earlier: Option<&'a Earlier>,
+    /// Tells of a file of a directory whether its content is what its entry says if this is its stat data. Then it is
+    /// not hashed again.
+    pub is_as_hashed: Option<&'a IsAsHashed<'a>>,
+}
+
+/// See [`Hints`]; of a place that holds files, a path in it, and stat data that was read after the file.
+pub type IsAsHashed<'a> = dyn Fn(&Path, &RelPath, &rustix::fs::Stat) -> bool + Sync + 'a;
 
 /// Writes the layer of `changes` to `out`, and says what it is.
 ///
@@ -141,10 +175,15 @@ pub enum Error {
 /// that; of a whole group (as [`diff`](crate::tree::diff) gives it) the content is written once.
 ///
 /// # Errors
-/// If a file cannot be read or is not what its entry says, or if `out` fails. What was written then is of no
-/// use.
-pub fn pack(changes: &Changes, options: &PackOptions, out: impl Write) -> Result<Packed, Error> {
-    pipeline::run(changes, options, out)
+/// If a file cannot be read or is not what its entry says, if `out` fails, or if the earlier layer turns out to be damaged.
+/// What was written then is of no use.
+pub fn pack(
+    changes: &Changes,
+    options: &PackOptions,
+    hints: Hints<'_>,
+    out: impl Write,
+) -> Result<Packed, Error> {
+    pipeline::run(changes, options, hints, out)
 }
 
 #[cfg(test)]

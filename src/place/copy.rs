@@ -201,10 +201,11 @@ impl Placing<'_> {
         }
         let mut groups = Groups::of(tree, found);
         let mut origin = None;
+        let mut finder = tree.finder();
         for selected in &found.below {
             let from = found.real.join(&selected.path);
             let to = target.join(&selected.path);
-            let entry = tree.get(&from).ok_or(Error::NotFound { path: from })?;
+            let entry = finder.get(&from).ok_or(Error::NotFound { path: from })?;
             if entry.is_directory() {
                 self.put_nested_directory(&to, entry, selected.role)?;
                 continue;
@@ -336,7 +337,9 @@ struct Groups {
 impl Groups {
     fn of(tree: &Tree, found: &Match) -> Self {
         let mut names = HashMap::new();
-        for selected in &found.below {
+        // Most trees have none, and are not looked through.
+        let linked = if tree.is_without_links() { &[][..] } else { &found.below };
+        for selected in linked {
             let entry = tree.get(&found.real.join(&selected.path));
             if let Some(Entry { kind: Kind::File { link: Some(group), .. }, .. }) = entry {
                 *names.entry(*group).or_insert(0) += 1;

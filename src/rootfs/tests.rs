@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::*;
-use crate::layer::{self, Compression, PackOptions, pack};
+use crate::layer::{self, Compression, DEFAULT_MEMORY_BYTES, PackOptions, pack};
 use crate::path::RelPath;
 use crate::time::Timestamp;
 use crate::tree::testing::{file, linked, symlink, with_xattr};
@@ -204,9 +204,14 @@ fn stubs_go_and_times_stay() {
 
 /// Packs `changes` and reads the layer back into `writer`.
 fn through_a_tar(changes: &Changes, mut writer: Writer) -> Changes {
-    let options = PackOptions { compression: Compression::None, jobs: 1, clamp_mtime: None };
+    let options = PackOptions {
+        compression: Compression::None,
+        jobs: 1,
+        clamp_mtime: None,
+        memory_bytes: DEFAULT_MEMORY_BYTES,
+    };
     let mut layer = Vec::new();
-    pack(changes, &options, &mut layer).unwrap();
+    pack(changes, &options, layer::Hints::default(), &mut layer).unwrap();
     let read = layer::read(&*layer, &mut writer).unwrap();
     writer.finish().unwrap();
     read

@@ -306,12 +306,21 @@ pub(super) fn read_blob(
     workshop: &Workshop<'_>,
     sink: &mut dyn Sink,
 ) -> Result<Changes, Cause> {
+    with_tar(snapshot, workshop, |tar| Ok(layer::read(tar, sink)?))
+}
+
+/// Has `take` read the tar of a packed layer, and verifies that it is the one that its image names.
+pub(super) fn with_tar<T>(
+    snapshot: &Snapshot,
+    workshop: &Workshop<'_>,
+    take: impl FnOnce(&mut dyn Read) -> Result<T, Cause>,
+) -> Result<T, Cause> {
     let layer = snapshot.packed().expect("only packed layers are read").clone();
     if !workshop.store.contains(&layer.blob) {
         let remote = snapshot.remote().ok_or(Cause::MissingBlob(layer.blob.digest))?;
         workshop.pull(remote, std::slice::from_ref(&layer.blob))?;
     }
-    read_stored(workshop.store, &layer, sink).map_err(|cause| match (cause, snapshot.remote()) {
+    read_stored(workshop.store, &layer, take).map_err(|cause| match (cause, snapshot.remote()) {
         (cause @ Cause::DiffId { .. }, Some(Place { origin, cache: Some(cache) })) => {
             Cause::Import { cache: *cache, name: origin.shown(), source: Box::new(cause) }
         }
@@ -329,7 +338,7 @@ pub fn unpacked_size(store: &Store, layer: &Layer) -> Result<u64, Cause> {
     let changes = match known {
         Some(changes) => changes,
         None => {
-            let changes = read_stored(store, layer, &mut layer::Discard)?;
+            let changes = read_stored(store, layer, |tar| Ok(layer::read(tar, &mut layer::Discard)?))?;
             store.put_entries(layer.diff_id, &index::encode(&changes))?;
             changes
         }
@@ -345,21 +354,26 @@ pub fn unpacked_size(store: &Store, layer: &Layer) -> Result<u64, Cause> {
     Ok(changes.list.iter().map(size).sum())
 }
 
-fn read_stored(store: &Store, layer: &Layer, sink: &mut dyn Sink) -> Result<Changes, Cause> {
+/// Has `take` read the tar of a layer of the store, and verifies that it is the one that `layer` names.
+fn read_stored<T>(
+    store: &Store,
+    layer: &Layer,
+    take: impl FnOnce(&mut dyn Read) -> Result<T, Cause>,
+) -> Result<T, Cause> {
     let blob = store.open_blob(&layer.blob)?;
-    let (changes, found) = std::thread::scope(|scope| -> Result<_, Cause> {
+    let (taken, found) = std::thread::scope(|scope| -> Result<_, Cause> {
         // One thread verifies the blob and decompresses it, this one hashes and takes apart what comes of it.
         let inner = ReadAhead::start(scope, layer::decompress(blob)?);
         let mut tar = Hashing { inner, hasher: Hasher::new() };
-        let changes = layer::read(&mut tar, sink)?;
+        let taken = take(&mut tar)?;
         // What stands behind the end of the archive counts for the digest too.
         std::io::copy(&mut tar, &mut std::io::sink())?;
-        Ok((changes, DiffId(tar.hasher.finish())))
+        Ok((taken, DiffId(tar.hasher.finish())))
     })?;
     if found != layer.diff_id {
         return Err(Cause::DiffId { blob: layer.blob.digest, expected: layer.diff_id, found });
     }
-    Ok(changes)
+    Ok(taken)
 }
 
 struct Hashing<R> {

@@ -1,7 +1,7 @@
 //! What steps read: files of contexts and of other steps, chosen before anything is done with them.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use super::error::Cause;
@@ -13,7 +13,7 @@ use crate::graph::Remote;
 use crate::path::RelPath;
 use crate::pattern::Ignore;
 use crate::place::{self, Match, SelectOptions, Selection, select};
-use crate::tree::{Bytes, Kind, Tree};
+use crate::tree::{Bytes, Finder, Kind, Tree};
 
 /// A directory that steps may read.
 #[derive(Debug)]
@@ -95,8 +95,19 @@ impl Contexts {
             .map_err(|error| explain(context, directory, &whence(name), path, error))?;
         let paths: Vec<RelPath> = selection.paths().collect();
         let tree = directory.tree(&paths)?;
+        drop(paths);
         let digest = digest(&tree, &selection);
         Ok(Arc::new(Chosen { selection, tree, digest, bytes: Some(directory.bytes()) }))
+    }
+
+    /// Tells whether the file of a context's directory surely has the content that was hashed, by its stat data.
+    pub(super) fn is_as_hashed(&self, directory: &Path, file: &RelPath, stat: &rustix::fs::Stat) -> bool {
+        self.0.values().any(|place| match place {
+            Place::Directory(context) if context.0.path == directory => {
+                context.1.get().is_some_and(|listed| listed.is_as_hashed(file, stat))
+            }
+            Place::Directory(_) | Place::Files(_) | Place::Remote(_) => false,
+        })
     }
 
     /// Keeps what was learned of the files for the next build. A stat cache that cannot be written is none.
@@ -189,14 +200,15 @@ fn explain(context: &Context, directory: &Directory, whence: &str, path: &str, e
 /// what is selected below it.
 fn digest(tree: &Tree, selection: &Selection) -> Digest {
     let mut builder = KeyBuilder::new("selection");
+    let mut finder = tree.finder();
     for found in &selection.matches {
         let Match { path, real, below } = found;
         builder.unnamed(path.file_name().unwrap_or_default());
-        builder.unnamed(entry_digest(tree, real));
+        builder.unnamed(digest_alone(&mut finder, real));
         builder.unnamed(below.len() as u64);
         for selected in below {
             builder.unnamed(selected.path.as_bytes());
-            builder.unnamed(entry_digest(tree, &real.join(&selected.path)));
+            builder.unnamed(digest_alone(&mut finder, &real.join(&selected.path)));
         }
     }
     builder.finish().0.0
@@ -204,9 +216,13 @@ fn digest(tree: &Tree, selection: &Selection) -> Digest {
 
 /// Returns the digest of one entry, of a directory without what is in it.
 pub(super) fn entry_digest(tree: &Tree, path: &RelPath) -> Option<Digest> {
-    let entry = tree.get(path)?;
+    digest_alone(&mut tree.finder(), path)
+}
+
+fn digest_alone(finder: &mut Finder<'_>, path: &RelPath) -> Option<Digest> {
+    let entry = finder.get(path)?;
     if entry.kind != Kind::Directory {
-        return tree.digest(path);
+        return finder.digest(path);
     }
     let mut alone = Tree::empty();
     alone.insert(&RelPath::root(), entry.clone());

@@ -74,7 +74,7 @@ pub fn kept_entries(diff_id: DiffId, workshop: &Workshop<'_>) -> Result<Option<B
 /// Packs a result that nobody has packed yet, and remembers that.
 fn pack_directory(key: Key, found: Found, workshop: &Workshop<'_>) -> Result<PackedLayer, Cause> {
     let snapshot = found.snapshot(None, workshop);
-    pack::pack(&snapshot, workshop, &workshop.packing)?;
+    pack::pack(&snapshot, None, workshop, &workshop.packing)?;
     let layer = snapshot.packed_here().expect("it was packed just now").clone();
     let record = Record { layer: Some(layer.clone()), ..found.record };
     let bytes = serde_json::to_vec(&record).expect("a record is plain data");

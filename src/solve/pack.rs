@@ -1,24 +1,38 @@
 //! From a snapshot to a layer in the store, and its record.
 
+use std::path::Path;
+
 use super::error::Cause;
 use super::key::Definition;
 use super::{Snapshot, Workshop, bytes, identity};
 use crate::cache::{Key, PackedLayer, Record};
+use crate::digest::Digest;
 use crate::image::Blob;
-use crate::layer::{self, Compression, PackOptions, index};
+use crate::layer::{self, Compression, Earlier, Hints, PackOptions, index};
+use crate::oci::media_type as oci;
+use crate::path::RelPath;
+use crate::store::BlobWriter;
+use crate::tree::Changes;
 
-/// Packs what the snapshot changed, and keeps the layer's index beside it.
-pub(super) fn pack(snapshot: &Snapshot, workshop: &Workshop<'_>, options: &PackOptions) -> Result<(), Cause> {
+/// Packs what the snapshot changed, and keeps the layer's index beside it. What did not change since the step of the name
+/// `step` was last packed is taken from there.
+pub(super) fn pack(
+    snapshot: &Snapshot,
+    step: Option<&str>,
+    workshop: &Workshop<'_>,
+    options: &PackOptions,
+) -> Result<(), Cause> {
     // A layer that is there in another form only: its files are taken out of it first.
     let (changes, _scratch) = match snapshot.has_bytes() {
         true => (snapshot.changes(workshop)?, None),
         false => bytes::take_out(snapshot, workshop)?,
     };
-    let mut writer = workshop.store.writer()?;
-    let packed = layer::pack(&changes, options, &mut writer)?;
-    let media_type = media_type(options.compression).to_owned();
-    let blob = Blob { media_type, digest: packed.digest, size: packed.size };
-    writer.commit_as(&blob)?;
+    let (packed, writer) = write(&changes, step, workshop, options)?;
+    let (digest, size) = writer.commit()?;
+    let blob = Blob { media_type: media_type(options.compression).to_owned(), digest, size };
+    if let Some(blocks) = &packed.blocks {
+        workshop.store.put_blocks(&digest, blocks)?;
+    }
     let clamp_mtime = options.clamp_mtime;
     // The index says what is in the layer, so the times that it has there.
     let entries = match clamp_mtime {
@@ -30,6 +44,46 @@ pub(super) fn pack(snapshot: &Snapshot, workshop: &Workshop<'_>, options: &PackO
     Ok(())
 }
 
+/// Writes the layer, with what can be taken from an earlier version of it.
+fn write(
+    changes: &Changes,
+    step: Option<&str>,
+    workshop: &Workshop<'_>,
+    options: &PackOptions,
+) -> Result<(layer::Packed, BlobWriter), Cause> {
+    let from = |earlier: Option<&Earlier>| -> Result<_, Cause> {
+        let mut writer = workshop.store.writer()?;
+        let is_as_hashed = |directory: &Path, file: &RelPath, stat: &_| {
+            workshop.contexts.is_as_hashed(directory, file, stat)
+        };
+        let hints = Hints { earlier, is_as_hashed: Some(&is_as_hashed) };
+        let packed = layer::pack(changes, options, hints, &mut writer)?;
+        Ok((packed, writer))
+    };
+    let Some((digest, earlier)) = step.and_then(|step| earlier(step, workshop, options)) else {
+        return from(None);
+    };
+    match from(Some(&earlier)) {
+        Err(Cause::Pack(layer::pack::Error::Earlier(_))) => {
+            // It is damaged, and so a miss from now on.
+            workshop.store.remove_blob(&digest)?;
+            from(None)
+        }
+        result => result,
+    }
+}
+
+/// Finds the layer that the step of this name made the last time.
+fn earlier(step: &str, workshop: &Workshop<'_>, options: &PackOptions) -> Option<(Digest, Earlier)> {
+    let store = workshop.store;
+    let record = store.record(&identity(&workshop.scope, step)).ok()??;
+    let record: Record = serde_json::from_slice(&record).ok()?;
+    let PackedLayer { blob, .. } = record.layer.filter(|layer| store.contains(&layer.blob))?;
+    let blocks = store.blocks(&blob.digest).ok()??;
+    let (file, _) = fs_err::File::open(store.blob_path(&blob.digest)).ok()?.into_parts();
+    Some((blob.digest, Earlier::new(&blocks, options.compression, file)?))
+}
+
 /// Tells whether a layer is what `options` would make: the same codec (the level is no reason to pack anew) and
 /// the same rewriting of times.
 pub(super) fn is_in_form(layer: &PackedLayer, options: &PackOptions) -> bool {
@@ -39,9 +93,9 @@ pub(super) fn is_in_form(layer: &PackedLayer, options: &PackOptions) -> bool {
 /// Returns the media type of a layer's blob (image-spec `layer.md`).
 pub(super) const fn media_type(compression: Compression) -> &'static str {
     match compression {
-        Compression::None => "application/vnd.oci.image.layer.v1.tar",
-        Compression::Gzip { .. } => "application/vnd.oci.image.layer.v1.tar+gzip",
-        Compression::Zstd { .. } => "application/vnd.oci.image.layer.v1.tar+zstd",
+        Compression::None => oci::LAYER,
+        Compression::Gzip { .. } => oci::LAYER_GZIP,
+        Compression::Zstd { .. } => oci::LAYER_ZSTD,
     }
 }
 

@@ -1,72 +1,72 @@
-//! Layers of a base in the form that new layers get (`force-compression=true`).
+//! `force-compression=true`: layers of bases in the codec that new layers have.
 
-use std::io::Read as _;
 use std::sync::Arc;
 
 use super::error::Cause;
-use super::pack::media_type;
-use super::{Snapshot, Workshop, bytes};
+use super::{Snapshot, Workshop, bytes, pack};
 use crate::cache::{KeyBuilder, PackedLayer};
-use crate::image::{Blob, Layer};
-use crate::layer::{self, pack};
-use crate::oci::media_type::Flavor;
+use crate::image::Blob;
+use crate::layer::{self, Compression};
+use crate::oci::media_type::{Flavor, LAYER, LAYER_GZIP, LAYER_ZSTD};
 
-/// Gives every layer of `root` the codec of new layers; the level is no reason to do it anew. What a layer became is
-/// remembered.
+/// Returns `root` with every layer in the codec of `workshop.packing`. A layer that is in it stays as it is, of whatever
+/// level (as in BuildKit). Diff ids, and so the image's config, stay the same.
 ///
 /// # Errors
 /// If a layer cannot be fetched, read or written.
-pub fn recompress(root: &Arc<Snapshot>, workshop: &Workshop<'_>) -> Result<(), Cause> {
-    let wanted = media_type(workshop.packing.compression);
-    let mut others = root.stack();
-    others.retain(|snapshot| Flavor::Oci.of(&snapshot.layer().blob.media_type) != wanted);
-    if others.is_empty() {
-        return Ok(());
+pub fn recompress(root: &Arc<Snapshot>, workshop: &Workshop<'_>) -> Result<Arc<Snapshot>, Cause> {
+    let stack = root.stack();
+    let wanted = pack::media_type(workshop.packing.compression);
+    let differs = |snapshot: &Arc<Snapshot>| {
+        let blob = snapshot.layer().blob;
+        let media_type = Flavor::Oci.of(&blob.media_type);
+        // Layers that may not be distributed stay what they are.
+        media_type != wanted && [LAYER, LAYER_GZIP, LAYER_ZSTD].contains(&media_type)
+    };
+    let mut below = None;
+    for snapshot in stack {
+        let layer = match differs(snapshot) {
+            true => Some(in_codec(snapshot, workshop)?),
+            false => None,
+        };
+        below = Some(Arc::new(Snapshot::with_layer(below, snapshot, layer)));
     }
-    workshop.task("compressing the layers of the base".to_owned(), |_| {
-        others.into_iter().try_for_each(|snapshot| {
-            let layer = snapshot.layer();
-            let blob = in_form(snapshot, &layer, wanted, workshop)?;
-            snapshot.set_packed(PackedLayer { blob, diff_id: layer.diff_id, clamp_mtime: None });
+    Ok(below.expect("a stack holds its top"))
+}
+
+/// Returns the snapshot's layer in the codec that is wanted, as an earlier build made it or made now.
+fn in_codec(snapshot: &Arc<Snapshot>, workshop: &Workshop<'_>) -> Result<PackedLayer, Cause> {
+    let layer = snapshot.layer();
+    let compression = workshop.packing.compression;
+    let mut key = KeyBuilder::new("recompressed");
+    key.input("layer", layer.blob.digest);
+    key.input(
+        "form",
+        match compression {
+            Compression::None => (0_u64, 0_u64),
+            Compression::Gzip { level } => (1, level.into()),
+            Compression::Zstd { level } => (2, level.into()),
+        },
+    );
+    let key = key.finish().0;
+    let record = workshop.store.record(&key.0)?;
+    if let Some(made) = record.and_then(|bytes| serde_json::from_slice::<PackedLayer>(&bytes).ok())
+        && made.diff_id == layer.diff_id
+        && workshop.store.contains(&made.blob)
+    {
+        return Ok(made);
+    }
+    workshop.task(format!("compressing {} anew", layer.blob.digest), |_| {
+        let mut writer = workshop.store.writer()?;
+        bytes::with_tar(snapshot, workshop, |tar| {
+            layer::pack::recompress(tar, &workshop.packing, &mut writer)?;
             Ok(())
-        })
+        })?;
+        let (digest, size) = writer.commit()?;
+        let blob = Blob { media_type: pack::media_type(compression).to_owned(), digest, size };
+        let made = PackedLayer { blob, diff_id: layer.diff_id, clamp_mtime: None };
+        let record = serde_json::to_vec(&made).expect("a layer is plain data");
+        workshop.store.put_record(&key.0, &record)?;
+        Ok(made)
     })
-}
-
-/// Returns the blob that the layer became, now or before.
-fn in_form(
-    snapshot: &Arc<Snapshot>,
-    layer: &Layer,
-    wanted: &str,
-    workshop: &Workshop<'_>,
-) -> Result<Blob, Cause> {
-    let mut key = KeyBuilder::new("recompressed layer");
-    key.input("layer", layer.blob.digest).input("form", wanted);
-    let key = key.finish().0.0;
-    let recorded = workshop.store.record(&key)?;
-    let known: Option<Blob> = recorded.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    if let Some(blob) = known.filter(|blob| workshop.store.contains(blob)) {
-        return Ok(blob);
-    }
-    bytes::fetch(std::iter::once(snapshot), workshop)?;
-    let blob = write(layer, wanted, workshop)?;
-    let record = serde_json::to_vec(&blob).expect("a descriptor is plain data");
-    workshop.store.put_record(&key, &record)?;
-    Ok(blob)
-}
-
-fn write(layer: &Layer, media_type: &str, workshop: &Workshop<'_>) -> Result<Blob, Cause> {
-    let mut stored = workshop.store.open_blob(&layer.blob)?;
-    let mut writer = workshop.store.writer()?;
-    let tar = layer::decompress(&mut stored)?;
-    let packed = pack::recompress(tar, workshop.packing.compression, &mut writer)?;
-    // The end of the blob is verified only when it is read.
-    stored.read_to_end(&mut Vec::new())?;
-    if packed.diff_id != layer.diff_id {
-        let found = packed.diff_id;
-        return Err(Cause::DiffId { blob: layer.blob.digest, expected: layer.diff_id, found });
-    }
-    let blob = Blob { media_type: media_type.to_owned(), digest: packed.digest, size: packed.size };
-    writer.commit_as(&blob)?;
-    Ok(blob)
 }

@@ -95,7 +95,8 @@ impl Job<'_> {
         // The next step changes the same directory: the bytes are packed now or never.
         let made = Snapshot::made(parent.cloned(), changes, workshop.now);
         let compression = if self.packed { workshop.packing.compression } else { Compression::None };
-        pack::pack(&made, workshop, &PackOptions { compression, ..workshop.packing })?;
+        let options = PackOptions { compression, ..workshop.packing };
+        pack::pack(&made, Some(&self.definition.name), workshop, &options)?;
         let snapshot = Arc::new(made.without_origins());
         let index = rootfs::index(&directory)?;
         workshop.states.leave(snapshot.clone(), State { scratch: root.scratch, index });

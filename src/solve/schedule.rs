@@ -314,7 +314,7 @@ impl Shared<'_> {
 
     fn pack_and_record(&self, id: StepId, pending: &Pending) -> Result<(), Cause> {
         let definition = &self.definitions[id.index()];
-        pack::pack(&pending.snapshot, self.workshop, &self.workshop.packing)?;
+        pack::pack(&pending.snapshot, Some(&definition.name), self.workshop, &self.workshop.packing)?;
         let Pending { snapshot, result_key, directory } = pending;
         pack::record(snapshot, definition, *result_key, directory.clone(), self.workshop)
     }

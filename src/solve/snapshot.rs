@@ -85,6 +85,19 @@ impl Snapshot {
         })
     }
 
+    /// Returns a snapshot of the same files, on top of `below`, whose layer is `layer` if there is one and else the same.
+    pub(super) fn with_layer(below: Option<Arc<Self>>, same: &Self, layer: Option<PackedLayer>) -> Self {
+        let mut snapshot = Self::empty(below, same.created);
+        match layer {
+            Some(layer) => set(&snapshot.packed, layer),
+            None => {
+                snapshot.remote.clone_from(&same.remote);
+                snapshot.found = same.packed();
+            }
+        }
+        snapshot
+    }
+
     const fn empty(below: Option<Arc<Self>>, created: Timestamp) -> Self {
         Self {
             below,

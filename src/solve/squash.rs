@@ -37,6 +37,6 @@ pub fn squash(
     changes.origins = vec![Origin { bytes: located.bytes, at: RelPath::root(), to: RelPath::root() }];
     let squashed =
         Snapshot::made(base, changes, root.created()).keeping(located.scratch.into_iter().collect());
-    pack::pack(&squashed, workshop, &workshop.packing)?;
+    pack::pack(&squashed, None, workshop, &workshop.packing)?;
     Ok(Some(Arc::new(squashed)))
 }

@@ -163,7 +163,7 @@ pub(super) fn keep(snapshot: &Snapshot, workshop: &Workshop<'_>) -> Result<Optio
     }
     if workshop.isolation.overlay == Overlay::Absent {
         let options = PackOptions { compression: Compression::None, ..workshop.packing };
-        pack::pack(snapshot, workshop, &options)?;
+        pack::pack(snapshot, None, workshop, &options)?;
         return Ok(None);
     }
     make(snapshot, workshop)?;

@@ -1,7 +1,7 @@
 //! What the store may forget, and whether what it holds is whole.
 //!
 //! Reachability is conservative: whatever is printed as `sha256:<hex>` in a reachable document or record is
-//! reachable, be it a blob, a layer's index or a record. So this room need not understand records, and a
+//! reachable, be it a blob, a layer's index, its blocks or a record. So this room need not understand records, and a
 //! document of a kind that is unknown today keeps what it names.
 
 use std::collections::BTreeSet;
@@ -27,7 +27,7 @@ pub struct Freed {
 
 impl Store {
     /// Removes what no image reaches and nothing has used since `keep_since`: records, and then blobs and
-    /// layer indexes that neither an image nor a remaining record reaches; trees, cache mounts, stat caches
+    /// layer indexes and blocks that neither an image nor a remaining record reaches; trees, cache mounts, stat caches
     /// and notes of where blobs were seen by their own last use.
     ///
     /// # Errors
@@ -47,7 +47,7 @@ impl Store {
         }
         let reached = self.reach(roots)?;
         let is_reached = |path: &Path| digest_of_name(path).is_some_and(|digest| reached.contains(&digest));
-        for directory in ["blobs/sha256", "entries"] {
+        for directory in ["blobs/sha256", "entries", "blocks"] {
             for path in files(&self.path(directory))? {
                 if !is_reached(&path) {
                     freed.file(&path)?;

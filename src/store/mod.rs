@@ -5,6 +5,7 @@
 //!   oci-layout  index.json     an OCI image layout, so that other tools can look in
 //!   blobs/sha256/<hex>         manifests, configs, layers
 //!   entries/<diff id hex>      the index of a layer: what it holds; outlives the blob
+//!   blocks/<hex>               where the blocks of a layer's blob lie; opaque here
 //!   records/<key hex>          what a cache key led to; opaque here
 //!   names/<hex>                an image name and its manifest
 //!   images/<hex>               an image that was built, loaded or pulled, with a name or without
@@ -152,6 +153,7 @@ impl Store {
         for directory in [
             "blobs/sha256",
             "entries",
+            "blocks",
             "records",
             "names",
             "images",
@@ -269,6 +271,22 @@ impl Store {
     /// If it is there but cannot be read.
     pub fn entries(&self, diff_id: DiffId) -> Result<Option<Vec<u8>>> {
         read_if_there(&self.path("entries").join(diff_id.0.hex()))
+    }
+
+    /// Stores where the blocks of a layer's blob lie.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn put_blocks(&self, blob: &Digest, bytes: &[u8]) -> Result<()> {
+        self.replace(&self.path("blocks").join(blob.hex()), bytes)
+    }
+
+    /// Returns where the blocks of a layer's blob lie.
+    ///
+    /// # Errors
+    /// If it is there but cannot be read.
+    pub fn blocks(&self, blob: &Digest) -> Result<Option<Vec<u8>>> {
+        read_if_there(&self.path("blocks").join(blob.hex()))
     }
 
     /// Stores what `key` led to, replacing an earlier record. Digests in it that must survive

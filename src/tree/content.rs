@@ -20,11 +20,16 @@ impl Tree {
     /// Returns the content digest of what stands at `path`, everything below included, its own name not.
     /// Directories remember theirs, so asking again costs nothing.
     pub fn digest(&self, path: &RelPath) -> Option<Digest> {
-        let node = self.node(path)?;
+        self.node(path).map(Node::content_digest)
+    }
+}
+
+impl Node {
+    pub(super) fn content_digest(&self) -> Digest {
         let mut hasher = Hasher::new();
         bytes(&mut hasher, ENTRY_DOMAIN);
-        hash_node(&mut hasher, node);
-        Some(hasher.finish())
+        hash_node(&mut hasher, self);
+        hasher.finish()
     }
 }
 

@@ -26,4 +26,4 @@ pub use diff::diff;
 pub use directory::Tree;
 pub use entry::{Entry, Kind, LinkGroup, Meta, Xattrs};
 pub use listing::Listing;
-pub use walk::Iter;
+pub use walk::{Finder, Iter};

@@ -6,6 +6,7 @@ use std::slice;
 
 use super::directory::{Child, Node};
 use super::{Entry, Kind, LinkGroup, Tree};
+use crate::digest::Digest;
 use crate::path::RelPath;
 
 /// The entries of a tree in the order of [`RelPath`]: a directory right before what is below it.
@@ -38,7 +39,51 @@ impl<'a> Iterator for Iter<'a> {
     }
 }
 
+/// Looks entries up; fastest when asked in the order of paths, where most have the directory of the one before.
+pub struct Finder<'a> {
+    tree: &'a Tree,
+    /// The directory that was looked into last.
+    last: Option<(RelPath, &'a Node)>,
+}
+
+impl<'a> Finder<'a> {
+    /// Returns what [`Tree::get`] returns.
+    pub fn get(&mut self, path: &RelPath) -> Option<&'a Entry> {
+        self.node(path).map(|node| &node.entry)
+    }
+
+    /// Returns what [`Tree::digest`] returns.
+    pub fn digest(&mut self, path: &RelPath) -> Option<Digest> {
+        self.node(path).map(Node::content_digest)
+    }
+
+    fn node(&mut self, path: &RelPath) -> Option<&'a Node> {
+        let Some(name) = path.file_name() else { return Some(&self.tree.root) };
+        let parent = &path.as_bytes()[..(path.as_bytes().len() - name.len()).saturating_sub(1)];
+        let directory = match &self.last {
+            Some((last, directory)) if last.as_bytes() == parent => *directory,
+            Some(_) | None => {
+                let parent = path.parent().unwrap_or_default();
+                let directory = self.tree.node(&parent)?;
+                self.last = Some((parent, directory));
+                directory
+            }
+        };
+        directory.child(name)
+    }
+}
+
 impl Tree {
+    /// Starts a series of look-ups.
+    pub const fn finder(&self) -> Finder<'_> {
+        Finder { tree: self, last: None }
+    }
+
+    /// Tells whether there surely are no hard links in the tree.
+    pub const fn is_without_links(&self) -> bool {
+        self.next_group == 0
+    }
+
     /// Returns all entries in the order of [`RelPath`], the root first.
     pub fn iter(&self) -> Iter<'_> {
         self.iter_below(&RelPath::root())

@@ -181,3 +181,75 @@ fn two_builds_use_one_store_at_the_same_time() {
         crate::support::validate::assert_sound(&kiln.at(&format!("{number}.tar")));
     }
 }
+
+/// A context of a few layer blocks, with files of every size.
+fn large_context(kiln: &Kiln) {
+    kiln.dockerfile("FROM busybox\nCOPY . /all/\n");
+    for number in 0..400_u32 {
+        let size = if number % 97 == 50 { 1_500_000 } else { (number as usize * 389) % 17_000 };
+        let mut state = number + 1;
+        let next = |_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 27) as u8
+        };
+        kiln.write(&format!("context/{}/{number}", number % 7), (0..size).map(next).collect::<Vec<u8>>());
+    }
+    let old =
+        std::fs::FileTimes::new().set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+    for entry in walkdir::WalkDir::new(kiln.at("context")) {
+        std::fs::File::open(entry.unwrap().path()).unwrap().set_times(old).unwrap();
+    }
+}
+
+#[test]
+fn what_the_store_knows_of_earlier_layers_does_not_show() {
+    let Some(kiln) = Kiln::with_busybox() else { skip!("busybox-static is not installed") };
+    large_context(&kiln);
+    let layer = |store: &str, jobs: &str, compression: &str| {
+        let output = format!("type=oci,dest=out.tar,compression={compression}");
+        let mut command = kiln.build_command();
+        command.env("KILN_STORE", kiln.at(store)).env("SOURCE_DATE_EPOCH", "1800000000");
+        ended(command.args(["--jobs", jobs, "--output", &output, "context"])).success();
+        let image = crate::support::listing::Image::read(&kiln.at("out.tar"));
+        crate::support::validate::assert_sound(&kiln.at("out.tar"));
+        image.manifest["layers"][1]["digest"].as_str().unwrap().to_owned()
+    };
+    let seen = std::cell::RefCell::new(std::collections::BTreeSet::new());
+    let check = |what: &str| {
+        for compression in ["gzip", "zstd"] {
+            let found = layer(&format!("used-{compression}"), "8", compression);
+            let fresh = format!("fresh-{compression}-{what}");
+            assert_eq!(found, layer(&fresh, "1", compression), "{compression}, {what}");
+            assert!(
+                seen.borrow_mut().insert(found),
+                "{compression}, {what}: the layer is another one each time"
+            );
+        }
+    };
+    check("cold");
+    kiln.write("context/3/150", "changed in the middle");
+    check("changed");
+    kiln.write("context/0/0", "grown\n".repeat(1000));
+    check("front");
+    std::fs::remove_file(kiln.at("context/3/395")).unwrap();
+    check("removed");
+    std::fs::rename(kiln.at("context/2"), kiln.at("context/5/moved")).unwrap();
+    check("moved");
+    // The blob, its table and the stat cache: each is a hint.
+    for (what, directory) in [("blob", "blobs/sha256"), ("table", "blocks"), ("stat", "stat")] {
+        for compression in ["gzip", "zstd"] {
+            let store = kiln.at(&format!("used-{compression}/v1"));
+            // Of the blobs only kiln's own layers: a damaged base is an error of its own.
+            let names = if directory == "stat" { directory } else { "blocks" };
+            for entry in std::fs::read_dir(store.join(names)).unwrap() {
+                let path = store.join(directory).join(entry.unwrap().file_name());
+                let mut bytes = std::fs::read(&path).unwrap();
+                let at = bytes.len() / 2;
+                bytes[at] ^= 1;
+                std::fs::write(&path, bytes).unwrap();
+            }
+        }
+        kiln.write("context/3/150", format!("changed again: {what}"));
+        check(&format!("damaged {what}").replace(' ', "-"));
+    }
+}

@@ -193,3 +193,42 @@ fn dockers_own_reader_takes_the_docker_archive() {
     let config: Value = serde_json::from_str(&run("skopeo", ["inspect", "--config", &name])).unwrap();
     assert_eq!(config["config"]["Cmd"], serde_json::json!(["cat", "/made/file"]));
 }
+
+#[test]
+fn force_compression_reaches_the_layers_of_the_base() {
+    require!("skopeo");
+    let Some(kiln) = project() else { skip!("busybox-static is not installed") };
+    build(&kiln, "--output type=oci,dest=oci.tar").success();
+    let expected = Image::read(&kiln.at("oci.tar"));
+    let media_types = |image: &Image| -> Vec<String> {
+        let layers = image.manifest["layers"].as_array().unwrap().iter();
+        layers.map(|layer| layer["mediaType"].as_str().unwrap().to_owned()).collect()
+    };
+    for (compression, suffix) in
+        [("zstd", "+zstd"), ("uncompressed", ""), ("gzip,compression-level=1", "+gzip")]
+    {
+        for form in ["first", "again"] {
+            let file = format!("{form}{suffix}.tar");
+            let line =
+                format!("--output type=oci,dest={file},compression={compression},force-compression=true");
+            build(&kiln, &line).success();
+            validate::assert_sound(&kiln.at(&file));
+            let image = Image::read(&kiln.at(&file));
+            let wanted = format!("application/vnd.oci.image.layer.v1.tar{suffix}");
+            assert_eq!(media_types(&image), vec![wanted; media_types(&expected).len()], "{line}");
+            // The diff ids are in the config.
+            assert_eq!(image.config, expected.config, "{line}");
+            assert_eq!(image.tree().since(&expected.tree()), "", "{line}");
+            // Reads, and so decompresses and verifies, every layer.
+            let name = format!("oci-archive:{}", kiln.at(&file).display());
+            let copied = format!("dir:{}", kiln.at(&format!("copied-{file}")).display());
+            run("skopeo", ["--insecure-policy", "copy", &name, &copied]);
+        }
+        let digest = |form: &str| Image::read(&kiln.at(&format!("{form}{suffix}.tar"))).digest;
+        assert_eq!(digest("first"), digest("again"), "{compression}");
+    }
+    let zstd = "--output type=oci,dest=zstd.tar,compression=zstd";
+    build(&kiln, zstd).success();
+    let kept = media_types(&Image::read(&kiln.at("zstd.tar")));
+    assert_eq!(kept[0], media_types(&expected)[0], "without it the base stays as it came");
+}

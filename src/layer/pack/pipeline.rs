@@ -6,156 +6,334 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use super::plan::{Block, Content, Piece, Plan};
+use super::codec::Codec;
+use super::earlier::Earlier;
+use super::plan::{Block, Content, MOST_BLOCK_BYTES, Piece, Plan};
 use super::source::Sources;
-use super::{Compression, Error, PackOptions, Packed};
-use crate::digest::{DiffId, Digest, Hasher};
+use super::table::{self, Row};
+use super::{Compression, Error, Hints, PackOptions, Packed};
+use crate::digest::{DiffId, Digest, Hasher, SavedHasher};
 use crate::tree::Changes;
 
 /// Files are read by as many threads, so that a disk has something to choose from.
 const READERS: usize = 4;
 
 /// More compressors would need more memory, and more than four readers to feed them (unmeasured).
-const MOST_JOBS: usize = 32;
+pub(super) const MOST_JOBS: usize = 32;
+
+/// How much is done at the same time.
+#[derive(Debug, PartialEq, Eq)]
+struct Threads {
+    readers: usize,
+    jobs: usize,
+    /// How many blocks are held at most.
+    window: usize,
+}
+
+impl Threads {
+    fn within(options: &PackOptions) -> Self {
+        let jobs = options.jobs.clamp(1, MOST_JOBS);
+        // A block is held with its compressed bytes, which in the worst case are as many.
+        let room =
+            usize::try_from(options.memory_bytes / (2 * MOST_BLOCK_BYTES)).unwrap_or(usize::MAX).max(1);
+        // Every compressor has a block in work and one waiting, every reader one in hand.
+        let window = (2 * jobs + READERS).min(room);
+        Self { readers: READERS.min(window), jobs: jobs.min(window), window }
+    }
+}
 
 /// A block with its bytes.
 #[derive(Clone)]
 struct Filled {
     number: u64,
+    key: Digest,
     bytes: Arc<Vec<u8>>,
-    /// The stretches of files in it, each with where it begins in the bytes.
+    /// The stretches of files in it that are to be checked, each with where it begins in the bytes.
     contents: Arc<[(usize, Content)]>,
+}
+
+/// What compressors do.
+enum Work {
+    Compress(Filled),
+    Copy(Copied),
+}
+
+/// A block of the earlier layer, compressed.
+struct Copied {
+    number: u64,
+    bytes: Vec<u8>,
+    digest: Digest,
+    /// What is to be hashed, unless the earlier layer's hash is known behind the block.
+    tar: Option<Uncompressed>,
+}
+
+struct Uncompressed {
+    key: Digest,
+    len: usize,
+    contents: Arc<[(usize, Content)]>,
+}
+
+/// What the hasher takes.
+enum Tar {
+    Block(Filled),
+    /// Everything up to and with this block is as in the earlier layer.
+    Known {
+        number: u64,
+        row: Box<Row>,
+    },
+}
+
+impl Tar {
+    const fn number(&self) -> u64 {
+        match self {
+            Self::Block(Filled { number, .. }) | Self::Known { number, .. } => *number,
+        }
+    }
 }
 
 struct Compressed {
     number: u64,
     bytes: Arc<Vec<u8>>,
+    digest: Digest,
 }
 
-pub(super) fn run(changes: &Changes, options: &PackOptions, mut out: impl Write) -> Result<Packed, Error> {
-    let jobs = options.jobs.clamp(1, MOST_JOBS);
-    let sources = Sources::open(changes)?;
-    let plan = Mutex::new((0, Plan::new(changes, options.clamp_mtime)));
-    // Every compressor has a block in work and one waiting, every reader one in hand.
-    let progress = Progress::new(2 * jobs + READERS);
-    let (to_hasher, for_hasher) = mpsc::channel::<Filled>();
-    let (to_compressor, for_compressor) = mpsc::channel::<Filled>();
+/// What the readers take their blocks from.
+struct Queue<'a> {
+    plan: Plan<'a>,
+    next: u64,
+    /// Whether every block so far is the one at its place in the earlier layer.
+    same: bool,
+}
+
+/// What no thread changes.
+#[derive(Clone, Copy)]
+struct Job<'a> {
+    sources: &'a Sources<'a>,
+    earlier: Option<&'a Earlier>,
+    compression: Compression,
+    progress: &'a Progress,
+}
+
+pub(super) fn run(
+    changes: &Changes,
+    options: &PackOptions,
+    hints: Hints<'_>,
+    mut out: impl Write,
+) -> Result<Packed, Error> {
+    let Threads { readers, jobs, window } = Threads::within(options);
+    let sources = Sources::open(changes, hints.is_as_hashed)?;
+    let earlier = hints.earlier;
+    let queue = Mutex::new(Queue { plan: Plan::new(changes, options.clamp_mtime), next: 0, same: true });
+    let progress = Progress::new(window);
+    let job = Job { sources: &sources, earlier, compression: options.compression, progress: &progress };
+    let (to_hasher, for_hasher) = mpsc::channel::<Tar>();
+    let (to_compressor, for_compressor) = mpsc::channel::<Work>();
     let for_compressor = Mutex::new(for_compressor);
     let (to_writer, for_writer) = mpsc::channel::<Compressed>();
 
     let (hashed, written) = thread::scope(|scope| {
-        let (progress, sources, plan, for_compressor) = (&progress, &sources, &plan, &for_compressor);
-        for _ in 0..READERS {
+        let (queue, for_compressor) = (&queue, &for_compressor);
+        for _ in 0..readers {
             let (to_hasher, to_compressor) = (to_hasher.clone(), to_compressor.clone());
-            scope.spawn(move || {
-                progress.guard(|| fill_blocks(plan, sources, progress, &to_hasher, &to_compressor))
-            });
+            scope.spawn(move || job.progress.guard(|| job.fill_blocks(queue, &to_hasher, &to_compressor)));
         }
         for _ in 0..jobs {
-            let to_writer = to_writer.clone();
+            let (to_hasher, to_writer) = (to_hasher.clone(), to_writer.clone());
             scope.spawn(move || {
-                progress.guard(|| compress_blocks(for_compressor, sources, options.compression, &to_writer))
+                job.progress.guard(|| job.compress_blocks(for_compressor, &to_hasher, &to_writer))
             });
         }
         // The channels end with the last thread that sends.
         drop((to_hasher, to_compressor, to_writer));
-        let hasher = scope.spawn(move || progress.guard(|| hash_blocks(for_hasher, sources, progress)));
-        let written = progress.guard(|| write_blocks(for_writer, &mut out, progress));
+        let hasher = scope.spawn(move || job.progress.guard(|| job.hash_blocks(for_hasher)));
+        let written = job.progress.guard(|| write_blocks(for_writer, &mut out, job.progress));
         (hasher.join(), written)
     });
     if let Some(error) = progress.into_error() {
         return Err(error);
     }
     let hashed = hashed.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-    let ((diff_id, uncompressed_size), (digest, size)) =
-        hashed.zip(written).expect("who fails leaves an error behind");
-    Ok(Packed { diff_id: DiffId(diff_id), digest, size, uncompressed_size })
+    let (hashed, (size, blocks)) = hashed.zip(written).expect("who fails leaves an error behind");
+    let row = |(hashed, written): (&HashedBlock, &WrittenBlock)| Row {
+        key: hashed.key,
+        len: hashed.len,
+        compressed_len: written.len,
+        digest: written.digest,
+        tar: hashed.tar,
+        file: hashed.file,
+    };
+    let rows: Vec<Row> = hashed.blocks.iter().zip(&blocks).map(row).collect();
+    let blocks = table::encode(&rows, options.compression);
+    Ok(Packed { diff_id: DiffId(hashed.digest), size, uncompressed_size: hashed.size, blocks })
 }
 
-/// Reads blocks, each as soon as there is space for it, and hands them to hasher and compressors.
-fn fill_blocks(
-    plan: &Mutex<(u64, Plan<'_>)>,
-    sources: &Sources<'_>,
-    progress: &Progress,
-    to_hasher: &Sender<Filled>,
-    to_compressor: &Sender<Filled>,
-) -> Result<(), Error> {
-    loop {
-        let (number, block) = {
-            let mut plan = lock(plan);
-            let Some(block) = plan.1.next() else { return Ok(()) };
-            plan.0 += 1;
-            (plan.0 - 1, block?)
-        };
-        if !progress.wait_for_space(number) {
-            return Ok(());
-        }
-        let filled = fill(number, &block, sources)?;
-        // A receiver that is gone has failed, and said so.
-        if to_hasher.send(filled.clone()).is_err() || to_compressor.send(filled).is_err() {
-            return Ok(());
-        }
-    }
-}
-
-fn fill(number: u64, block: &Block, sources: &Sources<'_>) -> Result<Filled, Error> {
-    let mut bytes = Vec::with_capacity(block.len);
-    let mut contents = Vec::new();
-    for piece in &block.pieces {
-        match piece {
-            Piece::Bytes(piece) => bytes.extend_from_slice(piece),
-            Piece::Content(content) => {
-                contents.push((bytes.len(), *content));
-                sources.read(content, &mut bytes)?;
+impl Job<'_> {
+    /// Reads blocks, each as soon as there is space for it, and hands them to hasher and compressors.
+    fn fill_blocks(
+        self,
+        queue: &Mutex<Queue<'_>>,
+        to_hasher: &Sender<Tar>,
+        to_compressor: &Sender<Work>,
+    ) -> Result<(), Error> {
+        loop {
+            let (number, block, key, there, same) = {
+                let mut queue = lock(queue);
+                let Some(block) = queue.plan.next() else { return Ok(()) };
+                let (number, block) = (queue.next, block?);
+                queue.next += 1;
+                let key = block.key();
+                let there = self.earlier.and_then(|earlier| earlier.find(number, &key));
+                queue.same &= there.is_some_and(|there| there as u64 == number);
+                (number, block, key, there, queue.same)
+            };
+            if !self.progress.wait_for_space(number) {
+                return Ok(());
+            }
+            // A receiver that is gone has failed, and said so.
+            let open = match self.earlier.zip(there) {
+                Some((earlier, there)) => {
+                    let (row, bytes) = earlier.read(there)?;
+                    let uncompressed =
+                        || Uncompressed { key, len: block.len, contents: block.contents().into() };
+                    let tar = (!same).then(uncompressed);
+                    let copied = Copied { number, bytes, digest: row.digest, tar };
+                    let known = || to_hasher.send(Tar::Known { number, row: Box::new(row.clone()) }).is_ok();
+                    (!same || known()) && to_compressor.send(Work::Copy(copied)).is_ok()
+                }
+                None => {
+                    let filled = self.fill(number, key, &block)?;
+                    to_hasher.send(Tar::Block(filled.clone())).is_ok()
+                        && to_compressor.send(Work::Compress(filled)).is_ok()
+                }
+            };
+            if !open {
+                return Ok(());
             }
         }
     }
-    Ok(Filled { number, bytes: Arc::new(bytes), contents: contents.into() })
-}
 
-/// Compresses blocks, and checks the files that lie in one block.
-fn compress_blocks(
-    blocks: &Mutex<Receiver<Filled>>,
-    sources: &Sources<'_>,
-    compression: Compression,
-    to_writer: &Sender<Compressed>,
-) -> Result<(), Error> {
-    let mut codec = Codec::new(compression)?;
-    loop {
-        let Ok(block) = lock(blocks).recv() else { return Ok(()) };
-        for (start, content) in block.contents.iter().filter(|(_, content)| content.is_whole()) {
-            if Digest::of(&block.bytes[*start..start + content.len]) != content.digest {
-                return Err(sources.changed(content.change));
+    fn fill(self, number: u64, key: Digest, block: &Block) -> Result<Filled, Error> {
+        let mut bytes = Vec::with_capacity(block.len);
+        let mut contents = Vec::new();
+        for piece in &block.pieces {
+            match piece {
+                Piece::Bytes(piece) => bytes.extend_from_slice(piece),
+                Piece::Content(content) => {
+                    let start = bytes.len();
+                    let proven = self.sources.read(content, &mut bytes)?;
+                    // The hash of a file in several blocks is needed behind each of them.
+                    if !(proven && content.is_whole()) {
+                        contents.push((start, *content));
+                    }
+                }
             }
         }
-        let bytes = codec.compress(block.bytes)?;
-        if to_writer.send(Compressed { number: block.number, bytes }).is_err() {
-            return Ok(());
+        Ok(Filled { number, key, bytes: Arc::new(bytes), contents: contents.into() })
+    }
+
+    /// Compresses blocks, and checks the files that lie in one block; verifies blocks of the earlier layer.
+    fn compress_blocks(
+        self,
+        blocks: &Mutex<Receiver<Work>>,
+        to_hasher: &Sender<Tar>,
+        to_writer: &Sender<Compressed>,
+    ) -> Result<(), Error> {
+        let mut codec = Codec::new(self.compression)?;
+        loop {
+            let Ok(work) = lock(blocks).recv() else { return Ok(()) };
+            let compressed = match work {
+                Work::Compress(block) => {
+                    for (start, content) in block.contents.iter().filter(|(_, content)| content.is_whole()) {
+                        if Digest::of(&block.bytes[*start..start + content.len]) != content.digest {
+                            return Err(self.sources.changed(content.change));
+                        }
+                    }
+                    let bytes = codec.compress(block.bytes)?;
+                    // What is not compressed is not remembered by block.
+                    let digest = match self.compression {
+                        Compression::None => Digest::of(b""),
+                        Compression::Gzip { .. } | Compression::Zstd { .. } => Digest::of(&*bytes),
+                    };
+                    Compressed { number: block.number, bytes, digest }
+                }
+                Work::Copy(Copied { number, bytes, digest, tar }) => {
+                    if Digest::of(&bytes) != digest {
+                        return Err(Error::Earlier(std::io::ErrorKind::InvalidData.into()));
+                    }
+                    if let Some(Uncompressed { key, len, contents }) = tar {
+                        let tar = codec.decompress(&bytes, len).map_err(Error::Earlier)?;
+                        let filled = Filled { number, key, bytes: Arc::new(tar), contents };
+                        if to_hasher.send(Tar::Block(filled)).is_err() {
+                            return Ok(());
+                        }
+                    }
+                    Compressed { number, bytes: Arc::new(bytes), digest }
+                }
+            };
+            if to_writer.send(compressed).is_err() {
+                return Ok(());
+            }
         }
+    }
+
+    /// Hashes the blocks in order, and checks the files that lie in several.
+    fn hash_blocks(self, blocks: Receiver<Tar>) -> Result<Hashed, Error> {
+        let mut tar = Hasher::new();
+        let mut hashed = Hashed { digest: Digest::of(b""), size: 0, blocks: Vec::new() };
+        // The file that the last block ended in.
+        let mut file: Option<Hasher> = None;
+        for block in InOrder::new(blocks, Tar::number) {
+            let (key, len) = match block {
+                Tar::Known { row, .. } => {
+                    let resume = |saved: &SavedHasher| {
+                        let damaged = || Error::Earlier(std::io::ErrorKind::InvalidData.into());
+                        Hasher::resume(saved).ok_or_else(damaged)
+                    };
+                    tar = resume(&row.tar)?;
+                    file = row.file.as_ref().map(resume).transpose()?;
+                    (row.key, row.len)
+                }
+                Tar::Block(block) => {
+                    tar.update(&block.bytes);
+                    for (start, content) in block.contents.iter().filter(|(_, content)| !content.is_whole()) {
+                        let mut running = file.take().unwrap_or_default();
+                        running.update(&block.bytes[*start..start + content.len]);
+                        if !content.is_last() {
+                            file = Some(running);
+                        } else if running.finish() != content.digest {
+                            return Err(self.sources.changed(content.change));
+                        }
+                    }
+                    (block.key, block.bytes.len() as u32)
+                }
+            };
+            hashed.size += u64::from(len);
+            let file = file.as_ref().map(Hasher::save);
+            hashed.blocks.push(HashedBlock { key, len, tar: tar.save(), file });
+            self.progress.advance(|done| &mut done.hashed);
+        }
+        hashed.digest = tar.finish();
+        Ok(hashed)
     }
 }
 
-/// Hashes the blocks in order, and checks the files that lie in several.
-fn hash_blocks(
-    blocks: Receiver<Filled>,
-    sources: &Sources<'_>,
-    progress: &Progress,
-) -> Result<(Digest, u64), Error> {
-    let (mut hasher, mut size) = (Hasher::new(), 0);
-    let mut file = Hasher::new();
-    for block in InOrder::new(blocks, |block: &Filled| block.number) {
-        hasher.update(&block.bytes);
-        size += block.bytes.len() as u64;
-        for (start, content) in block.contents.iter().filter(|(_, content)| !content.is_whole()) {
-            file.update(&block.bytes[*start..start + content.len]);
-            if content.is_last() && std::mem::take(&mut file).finish() != content.digest {
-                return Err(sources.changed(content.change));
-            }
-        }
-        drop(block.bytes);
-        progress.advance(|done| &mut done.hashed);
-    }
-    Ok((hasher.finish(), size))
+/// What the hasher knows in the end.
+struct Hashed {
+    digest: Digest,
+    size: u64,
+    blocks: Vec<HashedBlock>,
+}
+
+struct HashedBlock {
+    key: Digest,
+    len: u32,
+    tar: SavedHasher,
+    file: Option<SavedHasher>,
+}
+
+struct WrittenBlock {
+    len: u32,
+    digest: Digest,
 }
 
 /// Writes the compressed blocks in order.
@@ -163,17 +341,18 @@ fn write_blocks(
     blocks: Receiver<Compressed>,
     out: &mut impl Write,
     progress: &Progress,
-) -> Result<(Digest, u64), Error> {
-    let (mut hasher, mut size) = (Hasher::new(), 0);
+) -> Result<(u64, Vec<WrittenBlock>), Error> {
+    let (mut size, mut written) = (0, Vec::new());
     for block in InOrder::new(blocks, |block: &Compressed| block.number) {
-        hasher.update(&block.bytes);
-        size += block.bytes.len() as u64;
+        let len = block.bytes.len() as u32;
+        size += u64::from(len);
+        written.push(WrittenBlock { len, digest: block.digest });
         out.write_all(&block.bytes).map_err(Error::Write)?;
         drop(block.bytes);
         progress.advance(|done| &mut done.written);
     }
     out.flush().map_err(Error::Write)?;
-    Ok((hasher.finish(), size))
+    Ok((size, written))
 }
 
 /// Puts what threads send back into its order.
@@ -281,42 +460,23 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A compressor of blocks.
-pub(super) enum Codec {
-    None,
-    Gzip(libdeflater::Compressor),
-    Zstd(zstd::bulk::Compressor<'static>),
-}
+#[cfg(test)]
+mod tests {
+    use super::super::DEFAULT_MEMORY_BYTES;
+    use super::*;
 
-impl Codec {
-    pub(super) fn new(compression: Compression) -> Result<Self, Error> {
-        Ok(match compression {
-            Compression::None => Self::None,
-            Compression::Gzip { level } => {
-                let level = libdeflater::CompressionLvl::new(i32::from(level).min(12));
-                let level = level.unwrap_or_else(|_| libdeflater::CompressionLvl::best());
-                Self::Gzip(libdeflater::Compressor::new(level))
-            }
-            Compression::Zstd { level } => {
-                let level = i32::from(level.clamp(1, 22));
-                Self::Zstd(zstd::bulk::Compressor::new(level).map_err(Error::Compress)?)
-            }
-        })
-    }
-
-    pub(super) fn compress(&mut self, block: Arc<Vec<u8>>) -> Result<Arc<Vec<u8>>, Error> {
-        match self {
-            Self::None => Ok(block),
-            Self::Gzip(compressor) => {
-                let mut member = vec![0; compressor.gzip_compress_bound(block.len())];
-                let len = compressor
-                    .gzip_compress(&block, &mut member)
-                    .expect("the bound is enough for any member");
-                member.truncate(len);
-                member.shrink_to_fit();
-                Ok(Arc::new(member))
-            }
-            Self::Zstd(compressor) => compressor.compress(&block).map(Arc::new).map_err(Error::Compress),
-        }
+    #[test]
+    fn less_memory_means_less_at_the_same_time() {
+        let threads = |jobs, memory_bytes| {
+            let options =
+                PackOptions { compression: Compression::default(), jobs, memory_bytes, clamp_mtime: None };
+            let Threads { readers, jobs, window } = Threads::within(&options);
+            (readers, jobs, window)
+        };
+        assert_eq!(threads(2, DEFAULT_MEMORY_BYTES), (4, 2, 8));
+        assert_eq!(threads(32, u64::MAX), (4, 32, 68));
+        assert_eq!(threads(32, DEFAULT_MEMORY_BYTES), (4, 32, 32));
+        assert_eq!(threads(8, 16 << 20), (2, 2, 2));
+        assert_eq!(threads(8, 0), (1, 1, 1));
     }
 }

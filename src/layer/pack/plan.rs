@@ -4,7 +4,8 @@
 //! hash of the entry's header and content digest says so (the likelier the longer the entry, so that blocks
 //! have 1 MiB on average), or has 2 MiB; and inside a file of more than 1 MiB at every full MiB of it. Equal
 //! runs of entries so give equal blocks even behind entries that changed, and a block never has more than
-//! 3 MiB and a header.
+//! 3 MiB and a header. For the same reason a block has a key before any of its bytes is read: blocks of one key
+//! have the same bytes.
 
 use std::collections::HashMap;
 
@@ -22,14 +23,23 @@ const LEAST: usize = 256 * 1024;
 const MEAN: u64 = 768 * 1024;
 /// A block that is as long ends after any entry.
 const MOST: usize = 2 * 1024 * 1024;
+/// No block is longer: it ends at [`MOST`] or behind the stretch of a file that began before, but for a header's extensions.
+pub(super) const MOST_BLOCK_BYTES: u64 = MOST as u64 + CHUNK;
 /// Longer files are cut inside, at multiples of this.
 const CHUNK: u64 = 1024 * 1024;
+
+/// What the parts of a key begin with, each of which has a fixed length.
+const ENTRY: u8 = 0;
+const CONTENT: u8 = 1;
+const END: u8 = 2;
 
 /// A stretch of the tar that is compressed on its own.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Block {
     pub(super) pieces: Vec<Piece>,
     pub(super) len: usize,
+    /// What the key is made of: the headers and the stretches of content, in order.
+    parts: Vec<u8>,
 }
 
 /// A stretch of a block.
@@ -98,6 +108,7 @@ impl<'a> Plan<'a> {
                     None => {
                         // The end of the archive: two blocks of zeros (POSIX.1 pax).
                         block.push_bytes(|bytes| bytes.resize(bytes.len() + 2 * BLOCK, 0));
+                        block.parts.push(END);
                         self.ended = true;
                         return Ok(block);
                     }
@@ -146,7 +157,10 @@ impl<'a> Plan<'a> {
             hasher.update(digest.as_bytes());
             len += size;
         }
-        let cut_behind = ends_block(hasher.finish(), len);
+        let hash = hasher.finish();
+        block.parts.push(ENTRY);
+        block.parts.extend_from_slice(hash.as_bytes());
+        let cut_behind = ends_block(hash, len);
         // An empty file too, so that it is looked at: it may have grown.
         if let Some((size, digest)) = content {
             let whole = Content { change: self.next, offset: 0, len: 0, size, digest };
@@ -237,7 +251,33 @@ impl Block {
         }
     }
 
+    /// Returns the block's key: the digest of what decides its bytes.
+    pub(super) fn key(&self) -> Digest {
+        Digest::of(&self.parts)
+    }
+
+    /// Returns the stretches of files, each with where it begins in the block.
+    pub(super) fn contents(&self) -> Vec<(usize, Content)> {
+        let mut start = 0;
+        let mut contents = Vec::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Bytes(bytes) => start += bytes.len(),
+                Piece::Content(content) => {
+                    contents.push((start, *content));
+                    start += content.len;
+                }
+            }
+        }
+        contents
+    }
+
     fn push_content(&mut self, content: Content) {
+        self.parts.push(CONTENT);
+        self.parts.extend_from_slice(content.digest.as_bytes());
+        for number in [content.size, content.offset, content.len as u64] {
+            self.parts.extend_from_slice(&number.to_le_bytes());
+        }
         self.len += content.len;
         self.pieces.push(Piece::Content(content));
     }

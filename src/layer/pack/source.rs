@@ -7,21 +7,25 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, Stat};
 
-use super::Error;
 use super::plan::Content;
+use super::{Error, IsAsHashed};
 use crate::path::RelPath;
 use crate::tree::{Bytes, Change, Changes};
 
 /// The places of [`Changes::origins`], opened.
 pub(super) struct Sources<'a> {
     changes: &'a Changes,
+    is_as_hashed: Option<&'a IsAsHashed<'a>>,
     directories: HashMap<&'a Path, OwnedFd>,
 }
 
 impl<'a> Sources<'a> {
-    pub(super) fn open(changes: &'a Changes) -> Result<Self, Error> {
+    pub(super) fn open(
+        changes: &'a Changes,
+        is_as_hashed: Option<&'a IsAsHashed<'a>>,
+    ) -> Result<Self, Error> {
         let mut directories = HashMap::new();
         for origin in &changes.origins {
             let Bytes::Directory(path) = &origin.bytes else { continue };
@@ -35,11 +39,11 @@ impl<'a> Sources<'a> {
                 slot.insert(fd.map_err(error)?);
             }
         }
-        Ok(Self { changes, directories })
+        Ok(Self { changes, is_as_hashed, directories })
     }
 
-    /// Appends a stretch of a file to `buffer`.
-    pub(super) fn read(&self, content: &Content, buffer: &mut Vec<u8>) -> Result<(), Error> {
+    /// Appends a stretch of a file to `buffer`; tells whether it surely is what the file's entry says.
+    pub(super) fn read(&self, content: &Content, buffer: &mut Vec<u8>) -> Result<bool, Error> {
         let (path, place) = self.place(content.change)?;
         match place {
             Place::Inline(bytes) => {
@@ -49,13 +53,13 @@ impl<'a> Sources<'a> {
                     Some(stretch) if bytes.len() as u64 == content.size => buffer.extend_from_slice(stretch),
                     Some(_) | None => return Err(self.changed(content.change)),
                 }
-                Ok(())
+                Ok(false)
             }
             Place::File { directory, file } => {
                 let fd = &self.directories[directory];
                 match read_file(fd, &file, content, buffer) {
-                    Ok(true) => Ok(()),
-                    Ok(false) => Err(self.changed(content.change)),
+                    Ok(Some(stat)) => Ok(self.is_as_hashed.is_some_and(|is| is(directory, &file, &stat))),
+                    Ok(None) => Err(self.changed(content.change)),
                     Err(source) => {
                         Err(Error::Read { path: path.clone(), file: directory.join(file.as_path()), source })
                     }
@@ -100,29 +104,36 @@ enum Place<'a> {
     File { directory: &'a Path, file: RelPath },
 }
 
-/// Reads a stretch of `file`; false if it is no longer the regular file it was.
+/// Reads a stretch of `file`, and then its stat data; `None` if it is no longer the regular file it was.
 fn read_file(
     directory: &OwnedFd,
     file: &RelPath,
     content: &Content,
     buffer: &mut Vec<u8>,
-) -> io::Result<bool> {
+) -> io::Result<Option<Stat>> {
     // A symlink or a pipe that took the file's place is neither followed nor waited for.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let fd = match rustix::fs::openat(directory, file.as_path(), flags, Mode::empty()) {
-        Err(rustix::io::Errno::LOOP) => return Ok(false),
+        Err(rustix::io::Errno::LOOP) => return Ok(None),
         result => result?,
     };
+    let start = buffer.len();
+    buffer.resize(start + content.len, 0);
+    let read = fill(&fd, &mut buffer[start..], content.offset);
+    // Behind the reading, so that it tells of writing while it was read.
     let stat = rustix::fs::fstat(&fd)?;
     let regular = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file();
     if !regular || u64::try_from(stat.st_size) != Ok(content.size) {
-        return Ok(false);
+        return Ok(None);
     }
-    let start = buffer.len();
-    buffer.resize(start + content.len, 0);
+    Ok(read?.then_some(stat))
+}
+
+/// Fills `buffer`; false if the file ends before.
+fn fill(fd: &OwnedFd, buffer: &mut [u8], offset: u64) -> io::Result<bool> {
     let mut filled = 0;
-    while filled < content.len {
-        match rustix::io::pread(&fd, &mut buffer[start + filled..], content.offset + filled as u64) {
+    while filled < buffer.len() {
+        match rustix::io::pread(fd, &mut buffer[filled..], offset + filled as u64) {
             Ok(0) => return Ok(false),
             Ok(count) => filled += count,
             Err(rustix::io::Errno::INTR) => {}
