@@ -278,7 +278,8 @@ fn a_document_that_lies_or_cannot_be_read_makes_no_wrong_image() {
     };
     let damaged = |document: &mut Value| document["records"][0]["definition"] = "nonsense".into();
     let newer = |document: &mut Value| document["version"] = 99.into();
-    let cases: [(&str, &dyn Fn(&mut Value), &str); 3] = [
+    type Change<'a> = &'a dyn Fn(&mut Value);
+    let cases: [(&str, Change<'_>, &str); 3] = [
         ("swapped", &swapped, "instead of"),
         ("damaged", &damaged, "1 records of the cache"),
         ("newer", &newer, "version 99"),
