@@ -43,6 +43,26 @@ fn what_only_cannot_be_done_here_is_no_finding() {
 }
 
 #[test]
+fn the_platform_of_a_base_that_nobody_looked_up_is_not_judged() {
+    let found = found_with("FROM --platform=linux/arm64 a AS arm64\nRUN x\n", "");
+    assert_eq!(found, []);
+}
+
+#[test]
+fn the_first_error_is_the_one_that_buildkit_reports() {
+    for (text, lines) in [
+        ("FROM a:-\nFROM $X\n", &[2, 1][..]),
+        ("ARG X\nFROM $X\nFROM a\nCOPY --from=$X a /\n", &[2]),
+        ("FROM a\nCOPY --from=$X a /\nCOPY --from=7 a /\n", &[2, 3]),
+    ] {
+        let found = found_with(text, "");
+        let errors: Vec<usize> =
+            found.iter().filter(|(rule, _)| rule == "error").map(|(_, line)| *line).collect();
+        assert_eq!(errors, lines, "{text}");
+    }
+}
+
+#[test]
 fn sources_that_the_ignore_file_excludes() {
     for (line, ignore, found) in [
         ("COPY a /", "a", true),
