@@ -37,7 +37,7 @@ impl Span {
 pub struct Source {
     /// What the user calls it: a path, `-` for standard input.
     pub name: String,
-    /// The whole text.
+    /// The whole text. A changed one is another source.
     pub text: Arc<str>,
     /// Where the lines begin; made when somebody asks for the first time. A file may have many findings.
     lines: Arc<OnceLock<Vec<usize>>>,

@@ -59,9 +59,9 @@ pub(crate) struct Args {
     check: bool,
 }
 
-/// What says what is to be built: shared by `build` and `plan`.
+/// What says which build is meant: shared by `why` and all that read a Dockerfile.
 #[derive(Debug, Clone, clap::Args)]
-pub(crate) struct SourceArgs {
+pub(crate) struct ChoiceArgs {
     /// The build context: a directory, `-` (an archive or a Dockerfile on standard input), a git repository
     /// (`https://host/name.git#ref:directory`, `git@host:name`), or the address of an archive or a Dockerfile.
     #[arg(value_name = "CONTEXT")]
@@ -73,6 +73,52 @@ pub(crate) struct SourceArgs {
     /// The stage to build; the default is the last one.
     #[arg(long, value_name = "STAGE")]
     target: Option<String>,
+    /// The platform of the image, for example linux/arm64; one value.
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<String>,
+}
+
+impl ChoiceArgs {
+    /// Returns the context as the user names it.
+    pub(crate) fn context(&self) -> &Path {
+        &self.context
+    }
+
+    /// Makes another context of it.
+    pub(crate) fn with_context(&self, context: impl Into<PathBuf>) -> Self {
+        Self { context: context.into(), ..self.clone() }
+    }
+
+    /// Returns the name under which the build is remembered: the same for everything that names the same directory
+    /// and the same file.
+    pub(crate) fn name(&self) -> Result<String, Failure> {
+        let platform = self.platform.as_deref().map(platform).transpose()?;
+        let real = |path: &Path| fs_err::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let file = self.dockerfile_path().filter(|_| self.context.is_dir()).or_else(|| self.file.clone());
+        let parts = [
+            real(&self.context).to_string_lossy().into_owned(),
+            file.map(|file| real(&file).to_string_lossy().into_owned()).unwrap_or_default(),
+            self.target.as_deref().unwrap_or_default().to_lowercase(),
+            platform.map(|platform| platform.to_string()).unwrap_or_default(),
+        ];
+        Ok(parts.join("\n"))
+    }
+
+    /// Returns where the Dockerfile lies; standard input lies nowhere.
+    fn dockerfile_path(&self) -> Option<PathBuf> {
+        if self.file.as_deref() == Some(Path::new("-")) {
+            return None;
+        }
+        let named = self.file.clone().unwrap_or_else(|| self.context.join("Dockerfile"));
+        Some(kiln::context::find_dockerfile(&named))
+    }
+}
+
+/// What says what is to be built: shared by `build`, `plan` and `check`.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct SourceArgs {
+    #[command(flatten)]
+    choice: ChoiceArgs,
     /// Sets an ARG; without a value it is taken from the environment.
     #[arg(long, value_name = "NAME[=VALUE]")]
     build_arg: Vec<String>,
@@ -83,9 +129,6 @@ pub(crate) struct SourceArgs {
     /// Adds a label to the image.
     #[arg(long, value_name = "KEY=VALUE")]
     label: Vec<String>,
-    /// The platform of the image, for example linux/arm64; one value.
-    #[arg(long, value_name = "OS/ARCH")]
-    platform: Option<String>,
     /// Does every step anew.
     #[arg(long)]
     no_cache: bool,
@@ -112,10 +155,11 @@ impl SourceArgs {
             foreign_context: found.foreign,
             ignore: found.ignore,
             named_contexts: self.named_contexts()?,
-            target: self.target.clone(),
+            name: self.choice.name()?,
+            target: self.choice.target.clone(),
             build_args: self.build_args(),
             labels: self.label.iter().map(|label| split_pair(label)).collect(),
-            platform: self.platform.as_deref().map(platform).transpose()?,
+            platform: self.choice.platform.as_deref().map(platform).transpose()?,
             no_cache: self.no_cache,
             no_cache_filter: self.no_cache_filter.clone(),
             isolation: environment.isolation.clone(),
@@ -146,7 +190,8 @@ impl SourceArgs {
             keep_git_dir: set("BUILDKIT_CONTEXT_KEEP_GIT_DIR")
                 .is_some_and(|value| matches!(&*value, "1" | "t" | "T" | "true" | "TRUE" | "True")),
         };
-        context::Named { context: &self.context, file: self.file.as_deref(), options }
+        let ChoiceArgs { context, file, .. } = &self.choice;
+        context::Named { context, file: file.as_deref(), options }
     }
 
     /// Tells whether the user named an address for which ssh needs the agent and the keys.
@@ -179,22 +224,19 @@ impl SourceArgs {
     /// Takes a context that is a file for the Dockerfile; says whether there still is a context.
     pub(crate) fn or_lone_dockerfile(&self) -> (Self, bool) {
         let mut own = self.clone();
-        if self.file.is_some() || !self.context.is_file() {
+        let ChoiceArgs { context, file, .. } = &mut own.choice;
+        if file.is_some() || !context.is_file() {
             return (own, true);
         }
-        let directory = self.context.parent().filter(|parent| !parent.as_os_str().is_empty());
-        own.file =
-            Some(std::mem::replace(&mut own.context, directory.unwrap_or_else(|| Path::new(".")).to_owned()));
+        let directory = context.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let directory = directory.unwrap_or_else(|| Path::new(".")).to_owned();
+        *file = Some(std::mem::replace(context, directory));
         (own, false)
     }
 
     /// Returns where the Dockerfile lies; standard input lies nowhere.
     pub(crate) fn dockerfile_path(&self) -> Option<PathBuf> {
-        if self.file.as_deref() == Some(Path::new("-")) {
-            return None;
-        }
-        let named = self.file.clone().unwrap_or_else(|| self.context.join("Dockerfile"));
-        Some(kiln::context::find_dockerfile(&named))
+        self.choice.dockerfile_path()
     }
 
     fn build_args(&self) -> BTreeMap<String, String> {

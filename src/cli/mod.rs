@@ -77,7 +77,9 @@ enum Command {
 /// Runs the command line and returns the exit code.
 pub(crate) fn run() -> ExitCode {
     report::show_panics_as_bugs();
-    let command = Arguments::command().mut_subcommand("check", check::with_optional_context);
+    let command = Arguments::command()
+        .mut_subcommand("check", check::with_optional_context)
+        .mut_subcommand("why", why::with_optional_context);
     let parsed = command.try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches));
     let Arguments { global, command } = match parsed {
         Ok(arguments) => arguments,

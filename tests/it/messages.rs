@@ -398,16 +398,20 @@ fn check_shows_everything_and_mends_what_is_certain() {
     ./Dockerfile:2: LegacyKeyValueFormat
     - k v w
     + k="v w"
-    ./Dockerfile:3: JSONArgsRecommended
-    - node app.js
-    + ["node", "app.js"]
     ./Dockerfile:4: ExposeProtoCasing
     - 80/TCP
     + 80/tcp
     ./Dockerfile:1: FromAsCasing
     - as
     + AS
-    ./Dockerfile: 6 changes
+    ./Dockerfile: 5 changes
+    warning[JSONArgsRecommended]: JSON arguments recommended for CMD to prevent unintended behavior related to OS signals
+     --> ./Dockerfile:3:1
+      |
+    3 | CMD node app.js
+      | ^^^^^^^^^^^^^^^
+      = help: write it as an array: `["program", "argument"]`
+
     warning[UndefinedVar]: Usage of undefined variable '$X' (did you mean $k?)
      --> ./Dockerfile:5:6
       |
@@ -415,12 +419,12 @@ fn check_shows_everything_and_mends_what_is_certain() {
       |      ^^
       = help: an empty source is the whole context
 
-    ./Dockerfile: 1 warning
+    ./Dockerfile: 2 warnings
     "#);
     insta::assert_snapshot!(std::fs::read_to_string(bench.context.path().join("Dockerfile")).unwrap(), @r#"
     FROM scratch AS base
     ENV k="v w"
-    CMD ["node", "app.js"]
+    CMD node app.js
     EXPOSE 80/tcp
     COPY $X /
     "#);
@@ -538,7 +542,7 @@ fn why_a_step_was_not_cached() {
         String::from_utf8(output.stdout.clone()).unwrap() + &bench.shown(&output)
     };
     insta::assert_snapshot!(why(&[]), @"
-    error: no build of `CONTEXT` is known; build it first
+    error: no build of `CONTEXT` is known with this -f, --target and --platform; build it first
     exit code 1
     ");
     assert_eq!(bench.build(&["--build-arg", "V=1"]), "exit code 0");
@@ -572,6 +576,19 @@ fn why_a_step_was_not_cached() {
     [stage-1 1/1] COPY --from=build /src /
       the files of /src changed
     exit code 0
+    ");
+    // Another stage is another build, and so is another file.
+    let other = bench.context.path().join("other");
+    std::fs::write(&other, "FROM scratch\nCOPY src /\n").unwrap();
+    assert_eq!(bench.build(&["--build-arg", "V=1", "-f", "other"]), "exit code 0");
+    insta::assert_snapshot!(why(&["-f", "other"]), @"
+    [1/1] COPY src /
+      no earlier build had such a step
+    exit code 0
+    ");
+    insta::assert_snapshot!(why(&["--target", "build", "."]), @"
+    error: no build of `CONTEXT` is known with this -f, --target and --platform; build it first
+    exit code 1
     ");
     insta::assert_snapshot!(why(&["RUN nothing"]), @"
     error: no step is called `RUN nothing`; the steps are
