@@ -74,7 +74,8 @@ impl Source {
     pub fn position(&self, offset: usize) -> (usize, usize) {
         let offset = self.text.floor_char_boundary(offset);
         let line = self.line(offset);
-        let before = self.text[self.lines()[line - 1]..offset].chars().filter(|char| *char != BYTE_ORDER_MARK);
+        let before =
+            self.text[self.lines()[line - 1]..offset].chars().filter(|char| *char != BYTE_ORDER_MARK);
         (line, before.count() + 1)
     }
 

@@ -206,7 +206,8 @@ impl Reader<'_> {
     }
 
     fn typed(&mut self, name: &str, text: &str, kind_known: bool) -> Result<(), Diagnostic> {
-        let invalid = || error(format!("invalid value `{text}` of mount option `{name}`")).with_help(form(name));
+        let invalid =
+            || error(format!("invalid value `{text}` of mount option `{name}`")).with_help(form(name));
         match name {
             "type" => {
                 self.mount.kind =

@@ -49,7 +49,8 @@ pub fn parse(source: Source) -> Parsed {
             }
             Ok(Statement::From(from)) => {
                 let doc = from.name.as_ref().and_then(|name| description(&line.comments, &name.value));
-                stages.push(Stage { from, span: line.span, doc, instructions: Vec::new() });
+                let comments = block(&line.comments);
+                stages.push(Stage { from, span: line.span, doc, comments, instructions: Vec::new() });
             }
             Ok(Statement::Instruction(kind)) => {
                 let instruction = instruction(line, kind);
@@ -142,8 +143,12 @@ pub fn parse_trigger(text: &str) -> Result<Instruction, Diagnostic> {
 }
 
 fn instruction(line: &LogicalLine, kind: Kind) -> Instruction {
-    let doc = (!line.comments.is_empty()).then(|| line.comments.join("\n"));
-    Instruction { kind, span: line.span, text: line.text.as_str().trim().to_owned(), doc }
+    let text = line.text.as_str().trim().to_owned();
+    Instruction { kind, span: line.span, text, doc: block(&line.comments) }
+}
+
+fn block(comments: &[String]) -> Option<String> {
+    (!comments.is_empty()).then(|| comments.join("\n"))
 }
 
 /// Returns what the comments above say about `name`: the rest of the line that begins with it.
@@ -159,7 +164,8 @@ fn nothing_to_build(source: &Source, lines: &[LogicalLine]) -> Diagnostic {
         // Reading has come to the last line by then.
         let whole = source.text.strip_suffix('\n').unwrap_or(&source.text);
         let last = whole.rfind('\n').map_or(0, |feed| feed + 1);
-        Diagnostic::error(Span::new(last, last), "the file has no instructions").with_help("begin with a FROM instruction")
+        Diagnostic::error(Span::new(last, last), "the file has no instructions")
+            .with_help("begin with a FROM instruction")
     } else {
         let end = lines.last().map_or(at, |line| line.span);
         Diagnostic::error(end, "there is no stage to build").with_help("add a FROM instruction")

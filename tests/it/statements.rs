@@ -125,7 +125,11 @@ fn variables() {
             "FROM scratch\nCOPY <<E /f\n\"\\$\" \\\\ \\x\nE\n",
             Shows(&["content: \"\\\"$\\\" \\\\ x\\n\""]),
         ),
-        (&[53], "ARG X=a\nFROM scratch\nCOPY --from=$X a /\n", Fails(3, "variable expansion is not supported")),
+        (
+            &[53],
+            "ARG X=a\nFROM scratch\nCOPY --from=$X a /\n",
+            Fails(3, "variable expansion is not supported"),
+        ),
         (&[53], "FROM scratch\nRUN --mount=from=$X,target=/x a\n", Fails(2, "takes no variables")),
         (
             &[54],

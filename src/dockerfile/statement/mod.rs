@@ -15,8 +15,8 @@ use crate::diagnostic::Diagnostic;
 
 use super::command::Command;
 use super::flags::{Flags, Takes};
-use super::json;
 use super::instruction::{From, Kind, Word};
+use super::json;
 use super::lexer::{Body, LogicalLine};
 use super::text::Fragment;
 use crate::diagnostic::suggest::nearest;

@@ -123,7 +123,10 @@ fn laws(text: &str) -> Result<(), TestCaseError> {
     }
     let starts: Vec<usize> = parsed.diagnostics.iter().map(|diagnostic| diagnostic.span.start).collect();
     let steps_back = starts.windows(2).filter(|pair| pair[1] < pair[0]).count();
-    prop_assert!(steps_back <= 1, "the findings of lines that cannot be split and the others are not in order");
+    prop_assert!(
+        steps_back <= 1,
+        "the findings of lines that cannot be split and the others are not in order"
+    );
     let errors = parsed.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
     prop_assert_eq!(parsed.dockerfile.is_none(), errors);
     if let Some(dockerfile) = parsed.dockerfile {
