@@ -193,6 +193,26 @@ fn outline_of_a_stage_and_what_it_needs() {
 }
 
 #[test]
+fn defaults_in_an_outline_are_expanded() {
+    let text = "ARG A=1\nARG B=${A}.2\nFROM a:$B AS one\nENV E=env\nARG C=x-$E\nFROM one\nARG B\n\
+        ARG D=${B%.*}/$C/${NONE:-none}\nARG F\n";
+    let file = dockerfile::parse(Source::new("Dockerfile", text)).dockerfile.unwrap();
+    let given = |name: &str| (name == "A").then(|| "7".to_owned());
+    let arguments = outline(&file, None, &given).unwrap().arguments;
+    let values: Vec<_> = arguments.iter().map(|own| (own.name.as_str(), own.value.as_deref())).collect();
+    let expected = [
+        ("A", Some("7")),
+        ("B", Some("7.2")),
+        ("C", Some("x-env")),
+        ("D", Some("7/x-env/none")),
+        ("F", None),
+    ];
+    let mut sorted = values.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, expected);
+}
+
+#[test]
 fn targets_in_the_order_of_the_file() {
     let file = dockerfile::parse(Source::new("Dockerfile", OFFER)).dockerfile.unwrap();
     let targets: Vec<_> =
