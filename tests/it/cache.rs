@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::support::bases;
 use crate::support::kiln::{Kiln, ended};
 use crate::support::skip;
 
@@ -317,4 +318,24 @@ fn what_counts_for_the_key_of_a_step() {
         let stderr = kiln.build(line.replace("  ", " ").trim()).success().stderr;
         assert_eq!(done(&stderr), *expected, "statement {number}, {text}\n{stderr}");
     }
+}
+
+/// Statement 212: what a base's config says of its time and its labels is no input of a step.
+#[test]
+fn a_base_is_known_by_its_layers() {
+    let Some(layer) = bases::busybox_layer() else { skip!("busybox-static is not installed") };
+    let kiln = Kiln::new();
+    kiln.dockerfile("FROM base\nRUN echo x > /x\n");
+    let build = |label: &str, layers: Vec<Vec<u8>>| {
+        let mut base = bases::Image::new(layers);
+        base.config["Labels"] = serde_json::json!({ "release": label });
+        let _ = std::fs::remove_dir_all(kiln.at("base"));
+        bases::write_layout(&kiln.at("base"), "1", &[base]);
+        let line = "build --progress plain --build-context base=oci-layout://base:1 context";
+        done(&kiln.run(line).success().stderr)
+    };
+    assert_eq!(build("1", vec![layer.clone()]), ["RUN echo x > /x"]);
+    assert!(build("2", vec![layer.clone()]).is_empty(), "another label");
+    let [other, _] = bases::whiteout_layers();
+    assert_eq!(build("2", vec![layer, other]), ["RUN echo x > /x"], "another layer");
 }

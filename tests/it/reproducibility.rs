@@ -1,6 +1,9 @@
 //! The result depends on the inputs alone.
 
+use std::time::{Duration, SystemTime};
+
 use crate::support::kiln::{EPOCH, Kiln, ended};
+use crate::support::listing::Image;
 use crate::support::skip;
 
 /// Enough files that several threads take part in every order.
@@ -80,4 +83,24 @@ fn with_equal_times_no_rewriting_is_needed() {
         })
         .into();
     assert_eq!(digests[0], digests[1]);
+}
+
+/// Statements 123 and 229: a copied file keeps its time, cut to the second, and `SOURCE_DATE_EPOCH=context` sets nothing
+/// where the context is a directory.
+#[test]
+fn a_directory_gives_files_their_times_and_the_image_none() {
+    let kiln = Kiln::new();
+    kiln.dockerfile("FROM scratch\nCOPY file /\n");
+    kiln.write("context/file", "x");
+    let old = SystemTime::UNIX_EPOCH + Duration::from_millis(1_000_000_000_700);
+    std::fs::File::open(kiln.at("context/file")).unwrap().set_modified(old).unwrap();
+    let began = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    kiln.build("--build-arg SOURCE_DATE_EPOCH=context --output type=oci,dest=image.tar context").success();
+    let image = Image::read(&kiln.at("image.tar"));
+    let mut layer = tar::Archive::new(&*image.layers[0]);
+    let times: Vec<u64> =
+        layer.entries().unwrap().map(|entry| entry.unwrap().header().mtime().unwrap()).collect();
+    assert_eq!(times, [1_000_000_000]);
+    let created = kiln::time::Timestamp::parse(image.config["created"].as_str().unwrap()).unwrap();
+    assert!(created.0 >= i64::try_from(began).unwrap(), "{created}");
 }
