@@ -20,6 +20,7 @@ mod errors;
 mod foreign;
 mod image_options;
 mod images;
+mod kaniko;
 mod kill;
 mod login;
 mod messages;
