@@ -25,12 +25,12 @@ fn a_layer_is_as_long_with_more_threads_and_from_nothing_known() {
         let name = row["Name"].as_str().unwrap();
         assert!(row["MBPerSecond"].as_f64().unwrap() > 0.0, "{line}");
         if !name.contains('|') {
-            written.entry(name.to_owned()).or_default().extend(row["Written"].as_u64());
+            written.entry(name.to_owned()).or_default().push(row["Written"].as_u64().unwrap());
         }
     }
     let lengths = |name: &str| written[name].as_slice();
     for step in ["list", "read", "hash"] {
-        assert!(lengths(step).is_empty(), "{step} writes nothing");
+        assert_eq!(lengths(step), [0, 0], "{step}");
     }
     for name in ["tar", "gzip 1", "gzip 4", "gzip 5", "gzip 6", "gzip 9", "zstd 1", "zstd 3", "zstd 9"] {
         let [one, two] = lengths(name) else { panic!("{name}: {:?}", lengths(name)) };
@@ -42,6 +42,22 @@ fn a_layer_is_as_long_with_more_threads_and_from_nothing_known() {
     let plot = std::fs::read_to_string(kiln.at("plot.svg")).unwrap();
     assert!(plot.contains(">gzip 6, 2 jobs</text>") && plot.contains(": 21 files, "), "{plot}");
     assert!(!kiln.at("store").exists(), "no store is needed");
+}
+
+#[test]
+fn a_table_is_shown_unless_something_else_is_asked_for() {
+    let table = place().run("bench layer files --jobs 1 --repeat 1").success();
+    let header: Vec<&str> = table
+        .text()
+        .lines()
+        .next()
+        .unwrap()
+        .split("  ")
+        .filter(|word| !word.is_empty())
+        .map(str::trim)
+        .collect();
+    assert_eq!(header, ["WHAT", "JOBS", "SECONDS", "CPU S", "MB/S", "FILES/S", "BYTES"]);
+    assert!(table.text().lines().any(|line| line.starts_with("cold gzip 6 ")), "{}", table.text());
 }
 
 #[test]

@@ -58,8 +58,7 @@ pub(crate) struct LayerArgs {
 }
 
 const COLUMNS: Columns = Columns {
-    table: "{{.Name}}\t{{.Jobs}}\t{{printf \"%.3f\" .Seconds}}\t{{printf \"%.2f\" .CPUSeconds}}\t\
-            {{printf \"%.0f\" .MBPerSecond}}\t{{printf \"%.0f\" .FilesPerSecond}}\t{{.Written}}",
+    table: "{{.Name}}\t{{.Jobs}}\t{{.Seconds}}\t{{.CPUSeconds}}\t{{.MBPerSecond}}\t{{.FilesPerSecond}}\t{{.Written}}",
     quiet: "{{.Name}}",
     headers: &[
         ("Name", "WHAT"),

@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn the_fastest_has_the_longest_bar_and_tools_are_grey() {
         let row = |name, jobs, seconds| {
-            Row::new(name, jobs, &[Sample { seconds, cpu_ticks: 0, written: None }], 100_000_000, 1)
+            Row::new(name, jobs, &[Sample { seconds, cpu_ticks: 0, written: 0 }], 100_000_000, 1)
         };
         let svg = bars("a<b", &[row("tar", 2, 0.5), row("tar | gzip -6", 1, 2.0)]);
         for part in [

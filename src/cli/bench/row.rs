@@ -10,8 +10,8 @@ const TICKS_PER_SECOND: f64 = 100.0;
 pub(super) struct Sample {
     pub(super) seconds: f64,
     pub(super) cpu_ticks: u64,
-    /// The number of bytes that came out, where any do.
-    pub(super) written: Option<u64>,
+    /// The number of bytes that came out.
+    pub(super) written: u64,
 }
 
 /// What the samples of one subject say.
@@ -23,7 +23,7 @@ pub(super) struct Row {
     cpu_seconds: f64,
     bytes: u64,
     files: u64,
-    written: Option<u64>,
+    written: u64,
 }
 
 impl Row {
@@ -37,7 +37,7 @@ impl Row {
             cpu_seconds: median_of(|sample| sample.cpu_ticks as f64) / TICKS_PER_SECOND,
             bytes,
             files,
-            written: samples.last().and_then(|sample| sample.written),
+            written: samples.last().map_or(0, |sample| sample.written),
         }
     }
 
@@ -51,11 +51,11 @@ impl Row {
         json!({
             "Name": self.name,
             "Jobs": self.jobs,
-            "Seconds": self.seconds,
-            "CPUSeconds": self.cpu_seconds,
-            "MBPerSecond": self.megabytes_per_second(),
-            "FilesPerSecond": self.files as f64 / self.seconds,
-            "Written": self.written.map_or_else(|| Value::from("-"), Value::from),
+            "Seconds": rounded(self.seconds, 4),
+            "CPUSeconds": rounded(self.cpu_seconds, 2),
+            "MBPerSecond": rounded(self.megabytes_per_second(), 1),
+            "FilesPerSecond": rounded(self.files as f64 / self.seconds, 0),
+            "Written": self.written,
         })
     }
 }
@@ -69,6 +69,11 @@ fn median(mut values: Vec<f64>) -> f64 {
         len if len % 2 == 1 => values[middle],
         _ => f64::midpoint(values[middle - 1], values[middle]),
     }
+}
+
+fn rounded(value: f64, decimals: i32) -> f64 {
+    let unit = 10_f64.powi(decimals);
+    (value * unit).round() / unit
 }
 
 /// Returns 1, 2, 4 and so on up to `most`, and `most`.
@@ -124,8 +129,8 @@ mod tests {
 
     #[test]
     fn a_row_is_made_of_medians() {
-        let sample = |seconds, cpu_ticks| Sample { seconds, cpu_ticks, written: Some(5) };
-        let samples = [sample(4.0, 100), sample(2.0, 300), sample(1.0, 200)];
+        let sample = |seconds, cpu_ticks| Sample { seconds, cpu_ticks, written: 5 };
+        let samples = [sample(4.0, 100), sample(2.000_04, 300), sample(1.0, 200)];
         let row = Row::new("tar", 2, &samples, 8_000_000, 10);
         assert_eq!(
             row.to_json(),

@@ -94,26 +94,24 @@ impl Material {
 }
 
 impl Subject {
-    /// Does it once; returns the number of bytes that came out, where any do.
-    pub(super) fn run(&self, material: &Material) -> Result<Option<u64>, Failure> {
+    /// Does it once; returns the number of bytes that came out.
+    pub(super) fn run(&self, material: &Material) -> Result<u64, Failure> {
         let directory = material.directory.as_path();
         let list = || listed(directory, &material.scratch);
         match &self.what {
-            What::List => self.on_threads(|| list().map(|_| None)),
-            What::Read => self.on_threads(|| read(material).map(|()| None)),
-            What::Hash => self.on_threads(|| hashed(&list()?).map(|_| None)),
-            What::Pack(compression) => {
-                packed(&material.changes, *compression, self.jobs, Hints::default()).map(Some)
-            }
+            What::List => self.on_threads(|| list().map(|_| 0)),
+            What::Read => self.on_threads(|| read(material).map(|()| 0)),
+            What::Hash => self.on_threads(|| hashed(&list()?).map(|_| 0)),
+            What::Pack(compression) => packed(&material.changes, *compression, self.jobs, Hints::default()),
             What::Cold(compression) => self.on_threads(|| {
                 let listing = list()?;
                 let changes = changes(&hashed(&listing)?, directory);
                 let is_as_hashed =
                     |_: &Path, path: &RelPath, stat: &rustix::fs::Stat| listing.is_as_hashed(path, stat);
                 let hints = Hints { is_as_hashed: Some(&is_as_hashed), ..Hints::default() };
-                packed(&changes, *compression, self.jobs, hints).map(Some)
+                packed(&changes, *compression, self.jobs, hints)
             }),
-            What::Tool(tool) => tool.run(directory).map(Some),
+            What::Tool(tool) => tool.run(directory),
         }
     }
 
