@@ -64,9 +64,18 @@ fn two_thousand_lines(bencher: Bencher<'_, '_>) {
 /// The whole command: start, read, check, print.
 #[divan::bench]
 fn the_command(bencher: Bencher<'_, '_>) {
+    command(bencher, &usual());
+}
+
+#[divan::bench]
+fn the_command_on_two_thousand_lines(bencher: Bencher<'_, '_>) {
+    command(bencher, &long());
+}
+
+fn command(bencher: Bencher<'_, '_>, text: &str) {
     let directory = tempfile::tempdir().expect("a temporary directory can be made");
     let file = directory.path().join("Dockerfile");
-    std::fs::write(&file, usual()).expect("the file can be written");
+    std::fs::write(&file, text).expect("the file can be written");
     bencher.bench_local(|| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
         command.args(["check", "--offline"]).arg(&file).stdout(Stdio::null());

@@ -4,7 +4,7 @@ pub mod suggest;
 
 use std::fmt::Write as _;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A range of bytes in a [`Source`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -33,37 +33,59 @@ impl Span {
 }
 
 /// A named text that spans point into.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Source {
     /// What the user calls it: a path, `-` for standard input.
     pub name: String,
-    /// The whole text.
+    /// The whole text. A changed one is another source.
     pub text: Arc<str>,
+    /// Where the lines begin; made when somebody asks for the first time. A file may have many findings.
+    lines: Arc<OnceLock<Vec<usize>>>,
 }
+
+impl PartialEq for Source {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.name, &self.text) == (&other.name, &other.text)
+    }
+}
+
+impl Eq for Source {}
 
 impl Source {
     /// Names `text`.
     pub fn new(name: impl Into<String>, text: impl Into<Arc<str>>) -> Self {
-        Self { name: name.into(), text: text.into() }
+        Self { name: name.into(), text: text.into(), lines: Arc::default() }
+    }
+
+    /// Returns where each line begins.
+    fn lines(&self) -> &[usize] {
+        self.lines.get_or_init(|| {
+            let feeds = self.text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+            std::iter::once(0).chain(feeds.map(|(at, _)| at + 1)).collect()
+        })
     }
 
     /// Returns the 1-based line that holds `offset`.
     pub fn line(&self, offset: usize) -> usize {
-        let offset = offset.min(self.text.len());
-        self.text.as_bytes()[..offset].iter().filter(|byte| **byte == b'\n').count() + 1
+        self.lines().partition_point(|start| *start <= offset.min(self.text.len()))
     }
 
     /// Returns the 1-based line and the 1-based column, in characters, of `offset`.
     pub fn position(&self, offset: usize) -> (usize, usize) {
         let offset = self.text.floor_char_boundary(offset);
-        let line_start = self.text[..offset].rfind('\n').map_or(0, |feed| feed + 1);
-        let before = self.text[line_start..offset].chars().filter(|char| *char != BYTE_ORDER_MARK);
-        (self.line(offset), before.count() + 1)
+        let line = self.line(offset);
+        let before =
+            self.text[self.lines()[line - 1]..offset].chars().filter(|char| *char != BYTE_ORDER_MARK);
+        (line, before.count() + 1)
     }
 
     /// Returns the text of a 1-based line without its line end.
     pub fn line_text(&self, line: usize) -> &str {
-        self.text.lines().nth(line.saturating_sub(1)).unwrap_or_default()
+        let lines = self.lines();
+        let Some(start) = lines.get(line.saturating_sub(1)) else { return "" };
+        let end = lines.get(line.max(1)).map_or(self.text.len(), |next| next - 1);
+        let text = &self.text[*start..end];
+        text.strip_suffix('\r').filter(|_| end < self.text.len()).unwrap_or(text)
     }
 }
 
@@ -148,7 +170,7 @@ pub fn render(source: &Source, diagnostic: &Diagnostic) -> String {
     let last = source.line(end.saturating_sub(1).max(start)).max(first);
     let shown_last = last.min(first + SHOWN_LINES - 1);
     let width = shown_last.to_string().len();
-    let line_start = text[..start].rfind('\n').map_or(0, |feed| feed + 1);
+    let line_start = source.lines()[first - 1];
     let (_, column) = source.position(start);
 
     let mut out = String::new();

@@ -249,7 +249,7 @@ pub fn build(
         now: request.epoch.map_or(request.now, |epoch| epoch.min(request.now)),
         epoch: request.epoch,
         packing: request.packing(),
-        scope: request.context.to_string_lossy().into_owned(),
+        scope: request.name.clone(),
         listener,
         cancel,
         next_task,

@@ -34,6 +34,8 @@ pub struct Request {
     pub ignore: Option<IgnoreFile>,
     /// The contexts of `--build-context`, by lower-case name.
     pub named_contexts: BTreeMap<String, NamedContext>,
+    /// What builds of this kind are remembered by, for `kiln why`: another one has another journal.
+    pub name: String,
     /// The stage to build; the last one for `None`.
     pub target: Option<String>,
     /// The values of `--build-arg`.

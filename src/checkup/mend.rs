@@ -5,7 +5,10 @@
 //! | ConsistentInstructionCasing, FromAsCasing, StageNameCasing, ExposeProtoCasing | the other case |
 //! | LegacyKeyValueFormat | `KEY=VALUE`, quoted where a blank asks for it |
 //! | MaintainerDeprecated | `LABEL org.opencontainers.image.authors="…"` |
-//! | JSONArgsRecommended | an array, if the command is plain words and no builtin of the shell |
+//!
+//! CMD and ENTRYPOINT are never made arrays (JSONArgsRecommended). That is what the check wants, but it is another
+//! image: an entrypoint of the base gets other arguments, `docker run` can append some, a script without `#!` runs
+//! only in a shell, and another process gets the signals. The author has to choose that.
 //!
 //! Only what is reported is touched, so a check that the file skips changes nothing. One mend can show another
 //! (`from x AS b` in upper case is content with its AS), so it goes on until nothing is left to do.
@@ -13,18 +16,11 @@
 use std::ops::Range;
 
 use crate::diagnostic::{Diagnostic, Source, Span};
-use crate::dockerfile::instruction::{CommandLine, Dockerfile, Instruction, KeyValue, Kind, Stage};
+use crate::dockerfile::instruction::{Dockerfile, Instruction, KeyValue, Kind};
 use crate::dockerfile::{self};
 
 /// More rounds than any chain of mends that depend on each other.
 const ROUNDS: usize = 4;
-
-/// Commands that a shell does itself, or that only mean something to it.
-const SHELL_WORDS: [&str; 32] = [
-    ".", ":", "alias", "break", "case", "cd", "command", "continue", "do", "done", "echo", "eval", "exec",
-    "exit", "export", "for", "if", "kill", "printf", "pwd", "read", "return", "set", "shift", "source",
-    "test", "then", "trap", "ulimit", "umask", "wait", "while",
-];
 
 /// A file after mending.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,7 +90,7 @@ impl Mended {
             });
         }
         out += &text[at..];
-        self.source.text = out.into();
+        self.source = Source::new(std::mem::take(&mut self.source.name), out);
     }
 }
 
@@ -122,14 +118,14 @@ fn edit(file: &Dockerfile, finding: &Diagnostic) -> Option<Edit> {
             plain.then(|| replace(finding.span, format!("{port}/{}", protocol.to_lowercase())))?
         }
         "LegacyKeyValueFormat" => {
-            let (_, instruction) = instruction_at(file, finding.span)?;
+            let instruction = instruction_at(file, finding.span)?;
             let (Kind::Env(pairs) | Kind::Label(pairs)) = &instruction.kind else { return None };
             let [pair] = pairs.as_slice() else { return None };
             let text = with_equals_sign(file, pair)?;
             replace(pair.key.span.to(pair.value.span), text)
         }
         "MaintainerDeprecated" => {
-            let (_, instruction) = instruction_at(file, finding.span)?;
+            let instruction = instruction_at(file, finding.span)?;
             let Kind::Maintainer(author) = &instruction.kind else { return None };
             let name = &file.source.text[instruction.span.range()];
             let label = if name.starts_with(char::is_lowercase) { "label" } else { "LABEL" };
@@ -137,22 +133,6 @@ fn edit(file: &Dockerfile, finding: &Diagnostic) -> Option<Edit> {
             let text = format!("{label} org.opencontainers.image.authors=\"{}\"", author.raw);
             let means_itself = one_line && !author.raw.contains(['"', '\'', '$', '\\', '`']);
             means_itself.then(|| replace(trimmed(file, instruction.span), text))?
-        }
-        "JSONArgsRecommended" => {
-            let (stage, instruction) = instruction_at(file, finding.span)?;
-            let array = exec_form(file, stage, instruction)?;
-            let span = trimmed(file, instruction.span);
-            let line = &file.source.text[span.range()];
-            let name = line.find(char::is_whitespace)?;
-            let command = name + (line[name..].len() - line[name..].trim_start().len());
-            // What is written must be what was understood: no continuation, no comment.
-            let (Kind::Cmd(CommandLine::Shell(text)) | Kind::Entrypoint(CommandLine::Shell(text))) =
-                &instruction.kind
-            else {
-                return None;
-            };
-            let same = line[command..].trim_end() == text.trim();
-            same.then(|| replace(Span::new(span.start + command, span.end), array))?
         }
         _ => None,
     }
@@ -168,9 +148,9 @@ fn trimmed(file: &Dockerfile, span: Span) -> Span {
     Span::new(span.start, span.start + text.trim_end().len())
 }
 
-fn instruction_at(file: &Dockerfile, span: Span) -> Option<(&Stage, &Instruction)> {
-    let find = |stage: &'_ Stage| stage.instructions.iter().position(|own| holds(own.span, span));
-    file.stages.iter().find_map(|stage| Some((stage, &stage.instructions[find(stage)?])))
+fn instruction_at(file: &Dockerfile, span: Span) -> Option<&Instruction> {
+    let mut instructions = file.stages.iter().flat_map(|stage| &stage.instructions);
+    instructions.find(|own| holds(own.span, span))
 }
 
 /// Tells which case most instructions have; upper case wins a tie.
@@ -205,39 +185,4 @@ fn with_equals_sign(file: &Dockerfile, pair: &KeyValue) -> Option<String> {
     } else {
         Some(format!("{key}={value}"))
     }
-}
-
-/// Writes a command as an array if a shell would do nothing but start it.
-fn exec_form(file: &Dockerfile, stage: &Stage, instruction: &Instruction) -> Option<String> {
-    let (command, is_cmd) = match &instruction.kind {
-        Kind::Cmd(CommandLine::Shell(command)) => (command, true),
-        Kind::Entrypoint(CommandLine::Shell(command)) => (command, false),
-        _ => return None,
-    };
-    // An entrypoint in the shell form ignores CMD, one in the exec form is given it: both are left as they are.
-    let partner = |instruction: &Instruction| match instruction.kind {
-        Kind::Entrypoint(_) => is_cmd,
-        Kind::Cmd(_) => !is_cmd,
-        _ => false,
-    };
-    if lineage(file, stage).any(|stage| stage.instructions.iter().any(partner)) {
-        return None;
-    }
-    let plain = |char: char| char.is_ascii_alphanumeric() || "_./:,@%+-=".contains(char);
-    let words: Vec<&str> = command.split_whitespace().collect();
-    let program = words.first()?;
-    let certain = words.iter().all(|word| word.chars().all(plain))
-        && !program.contains('=')
-        && !SHELL_WORDS.contains(program);
-    let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
-    certain.then(|| format!("[{}]", quoted.join(", ")))
-}
-
-/// Returns a stage and those of the file that it is built on.
-fn lineage<'a>(file: &'a Dockerfile, stage: &'a Stage) -> impl Iterator<Item = &'a Stage> {
-    std::iter::successors(Some(stage), |stage| {
-        let above = file.stages.iter().take_while(|other| other.span.start < stage.span.start);
-        let base = stage.from.image.raw.as_str();
-        above.filter(|other| other.from.name.as_ref().is_some_and(|name| name.value == base)).last()
-    })
 }

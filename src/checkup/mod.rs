@@ -33,7 +33,7 @@ const DEFAULT_ENVIRONMENT: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin
 /// What was found in a file.
 #[derive(Debug, Clone)]
 pub struct Examination {
-    /// All findings, the warnings first, each group in the order of the file.
+    /// All findings: the warnings in the order of the file, then the errors, the one that BuildKit reports first.
     pub findings: Vec<Diagnostic>,
     /// The build; `None` if a finding is an error.
     pub graph: Option<Graph>,
@@ -106,9 +106,12 @@ fn advise(finding: &mut Diagnostic) {
     }
 }
 
-/// Errors last: they are what the user has to read.
+/// Errors last: they are what the user has to read. They stay in the order in which they were found.
 fn sort(findings: &mut [Diagnostic]) {
-    findings.sort_by_key(|finding| (finding.severity == Severity::Error, finding.span.start));
+    findings.sort_by_key(|finding| match finding.severity {
+        Severity::Warning => (false, finding.span.start),
+        Severity::Error => (true, 0),
+    });
 }
 
 /// `BUILDKIT_SYNTAX` counts as if the file's first line said it.

@@ -1,9 +1,13 @@
 //! What a file offers: its stages, and what a build of one of them can be given.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnostic::Span;
-use crate::dockerfile::instruction::{Dockerfile, Instruction, Kind, Mount, MountKind, Stage};
+use crate::dockerfile::instruction::{Dockerfile, Instruction, KeyValue, Kind, Mount, MountKind, Stage};
+use crate::dockerfile::{Mode, expand};
+
+/// Variables and their values.
+type Scope = BTreeMap<String, String>;
 
 /// A stage that can be built.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +64,7 @@ pub struct Outline<'a> {
 pub struct Argument {
     /// Its name.
     pub name: String,
-    /// The value that a build would use, as far as it is written in the file or given.
+    /// The value that a build would use, expanded, as far as it is written in the file or given.
     pub value: Option<String>,
     /// What the comment above it says.
     pub description: Option<String>,
@@ -101,8 +105,10 @@ pub fn outline<'a>(
     };
     let mut collector = Collector { file, given, seen: BTreeSet::new(), outline: empty(file, index) };
     let mut globals = BTreeSet::new();
-    for stage in collector.reachable(index) {
-        collector.stage(stage, &mut globals);
+    let global_scope = collector.global_scope();
+    let mut scopes = collector.inherited(&global_scope);
+    for index in collector.reachable(index) {
+        collector.stage(&file.stages[index], std::mem::take(&mut scopes[index]), &global_scope, &mut globals);
     }
     collector.globals(&globals);
     let mut outline = collector.outline;
@@ -141,7 +147,7 @@ struct Collector<'a, 'g> {
 
 impl<'a> Collector<'a, '_> {
     /// Returns the stage `index` and all that it stands on or reads from.
-    fn reachable(&self, index: usize) -> Vec<&'a Stage> {
+    fn reachable(&self, index: usize) -> Vec<usize> {
         let mut reached = BTreeSet::new();
         let mut open = vec![index];
         while let Some(index) = open.pop() {
@@ -154,23 +160,80 @@ impl<'a> Collector<'a, '_> {
             open.extend(names.filter_map(|name| position(self.file, name, index)));
         }
         // The stage that is asked for speaks first: its description of an argument wins.
-        reached.into_iter().rev().map(|index| &self.file.stages[index]).collect()
+        reached.into_iter().rev().collect()
     }
 
-    fn stage(&mut self, stage: &Stage, globals: &mut BTreeSet<String>) {
+    /// Returns the values that the global arguments have.
+    fn global_scope(&self) -> Scope {
+        let mut scope = Scope::new();
+        for instruction in &self.file.global_args {
+            self.pass(instruction, &mut scope, &Scope::new());
+        }
+        scope
+    }
+
+    /// Returns what each stage begins with: what the stage of the file below it ends with. What an image below sets is
+    /// not known here.
+    fn inherited(&self, globals: &Scope) -> Vec<Scope> {
+        let (mut begins, mut ends): (Vec<Scope>, Vec<Scope>) = (Vec::new(), Vec::new());
+        for (index, stage) in self.file.stages.iter().enumerate() {
+            let below = position(self.file, &stage.from.image.raw, index);
+            let mut scope = below.map(|below| ends[below].clone()).unwrap_or_default();
+            begins.push(scope.clone());
+            stage.instructions.iter().for_each(|instruction| self.pass(instruction, &mut scope, globals));
+            ends.push(scope);
+        }
+        begins
+    }
+
+    /// Adds what an instruction sets.
+    fn pass(&self, instruction: &Instruction, scope: &mut Scope, globals: &Scope) {
+        match &instruction.kind {
+            Kind::Arg(arguments) => {
+                for argument in arguments {
+                    let name = &argument.name.value;
+                    let default = argument.default.as_ref().map(|word| self.expand(&word.raw, scope));
+                    let value = (self.given)(name).or(default).or_else(|| globals.get(name).cloned());
+                    scope.extend(value.map(|value| (name.clone(), value)));
+                }
+            }
+            Kind::Env(pairs) => {
+                let set = |pair: &KeyValue| {
+                    (self.expand(&pair.key.raw, scope), self.expand(&pair.value.raw, scope))
+                };
+                let set: Vec<_> = pairs.iter().map(set).collect();
+                scope.extend(set);
+            }
+            _ => {}
+        }
+    }
+
+    /// Expands a default; what cannot be expanded stays as written.
+    fn expand(&self, text: &str, scope: &Scope) -> String {
+        let escape = self.file.directives.escape_char();
+        let expanded = expand(text, escape, &|name: &str| scope.get(name).cloned(), Mode::Word);
+        expanded.map_or_else(|_| text.to_owned(), |expansion| expansion.text)
+    }
+
+    fn stage(
+        &mut self,
+        stage: &Stage,
+        mut scope: Scope,
+        global_scope: &Scope,
+        globals: &mut BTreeSet<String>,
+    ) {
         let written = stage.from.platform.iter().chain([&stage.from.image]);
         globals.extend(written.flat_map(|word| variables(&word.raw)));
         for instruction in &stage.instructions {
+            self.pass(instruction, &mut scope, global_scope);
             match &instruction.kind {
                 Kind::Arg(arguments) => {
                     for argument in arguments {
                         let name = &argument.name.value;
-                        let default = argument.default.as_ref().map(|word| word.raw.clone());
-                        if default.is_none() && self.global_default(name).is_some() {
+                        if argument.default.is_none() && global_scope.contains_key(name) {
                             globals.insert(name.clone());
                         }
-                        let default = default.or_else(|| self.global_default(name));
-                        self.argument(name, default, instruction);
+                        self.argument(name, scope.get(name).cloned(), instruction);
                     }
                 }
                 Kind::Run(run) => run.mounts.iter().for_each(|mount| self.mount(mount, instruction.span)),
@@ -179,17 +242,10 @@ impl<'a> Collector<'a, '_> {
         }
     }
 
-    fn global_default(&self, name: &str) -> Option<String> {
-        let mut declared = self.file.global_args.iter().filter_map(|instruction| match &instruction.kind {
-            Kind::Arg(arguments) => arguments.iter().rfind(|argument| argument.name.value == name),
-            _ => None,
-        });
-        declared.next_back()?.default.as_ref().map(|word| word.raw.clone())
-    }
-
     /// Adds the global arguments that FROM lines use, and those that these are made of.
     fn globals(&mut self, used: &BTreeSet<String>) {
         let mut used = used.clone();
+        let scope = self.global_scope();
         for instruction in self.file.global_args.iter().rev() {
             let Kind::Arg(arguments) = &instruction.kind else { continue };
             for argument in arguments
@@ -198,14 +254,14 @@ impl<'a> Collector<'a, '_> {
                 .filter(|argument| used.contains(&argument.name.value))
                 .collect::<Vec<_>>()
             {
-                let default = argument.default.as_ref().map(|word| word.raw.clone());
-                used.extend(default.iter().flat_map(|text| variables(text)));
-                self.argument(&argument.name.value, default, instruction);
+                used.extend(argument.default.iter().flat_map(|word| variables(&word.raw)));
+                let name = &argument.name.value;
+                self.argument(name, scope.get(name).cloned(), instruction);
             }
         }
     }
 
-    fn argument(&mut self, name: &str, default: Option<String>, instruction: &Instruction) {
+    fn argument(&mut self, name: &str, value: Option<String>, instruction: &Instruction) {
         if !self.seen.insert(("argument", name.to_owned())) {
             return;
         }
@@ -213,7 +269,7 @@ impl<'a> Collector<'a, '_> {
         let description = doc.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         self.outline.arguments.push(Argument {
             name: name.to_owned(),
-            value: (self.given)(name).or(default),
+            value,
             description: description.map(str::to_owned),
             span: instruction.span,
         });

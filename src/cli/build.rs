@@ -83,16 +83,13 @@ fn parse_memory(text: &str) -> Result<u64, String> {
     parse_size(text).filter(|size| *size > 0).ok_or_else(|| "must be a size such as 64m or 1g".to_owned())
 }
 
-/// What says what is to be built: shared by `build` and `plan`.
+/// What says which build is meant: shared by `why` and all that read a Dockerfile.
 #[derive(Debug, Clone, clap::Args)]
-pub(crate) struct SourceArgs {
+pub(crate) struct ChoiceArgs {
     /// The build context: a directory, `-` (an archive or a Dockerfile on standard input), a git repository
     /// (`https://host/name.git#ref:directory`, `git@host:name`), or the address of an archive or a Dockerfile.
     #[arg(value_name = "CONTEXT")]
     context: Option<PathBuf>,
-    /// What takes the place of the context's `.dockerignore`.
-    #[arg(skip)]
-    ignore_file: Option<PathBuf>,
     /// The Dockerfile; `-` is standard input. The default is `Dockerfile` in the context. In an archive or a
     /// repository the path is the context's.
     #[arg(short, long, value_name = "FILE")]
@@ -100,6 +97,59 @@ pub(crate) struct SourceArgs {
     /// The stage to build; the default is the last one.
     #[arg(long, value_name = "STAGE")]
     target: Option<String>,
+    /// The platform of the image, for example linux/arm64; one value.
+    #[arg(long, value_name = "OS/ARCH", env = "DOCKER_DEFAULT_PLATFORM")]
+    platform: Option<String>,
+}
+
+impl ChoiceArgs {
+    /// Returns the context as the user names it, or where the user is.
+    pub(crate) fn context(&self) -> &Path {
+        self.context.as_deref().unwrap_or(Path::new("."))
+    }
+
+    fn platform(&self) -> Result<Option<Platform>, Failure> {
+        self.platform.as_deref().filter(|text| !text.is_empty()).map(platform).transpose()
+    }
+
+    /// Makes another context of it.
+    pub(crate) fn with_context(&self, context: impl Into<PathBuf>) -> Self {
+        Self { context: Some(context.into()), ..self.clone() }
+    }
+
+    /// Returns the name under which the build is remembered: the same for everything that names the same directory
+    /// and the same file.
+    pub(crate) fn name(&self) -> Result<String, Failure> {
+        let platform = self.platform()?;
+        let real = |path: &Path| fs_err::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let file = self.dockerfile_path().filter(|_| self.context().is_dir()).or_else(|| self.file.clone());
+        let parts = [
+            real(self.context()).to_string_lossy().into_owned(),
+            file.map(|file| real(&file).to_string_lossy().into_owned()).unwrap_or_default(),
+            self.target.as_deref().unwrap_or_default().to_lowercase(),
+            platform.map(|platform| platform.to_string()).unwrap_or_default(),
+        ];
+        Ok(parts.join("\n"))
+    }
+
+    /// Returns where the Dockerfile lies; standard input lies nowhere.
+    fn dockerfile_path(&self) -> Option<PathBuf> {
+        if self.file.as_deref() == Some(Path::new("-")) {
+            return None;
+        }
+        let named = self.file.clone().unwrap_or_else(|| self.context().join("Dockerfile"));
+        Some(kiln::context::find_dockerfile(&named))
+    }
+}
+
+/// What says what is to be built: shared by `build`, `plan` and `check`.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct SourceArgs {
+    #[command(flatten)]
+    choice: ChoiceArgs,
+    /// What takes the place of the context's `.dockerignore`.
+    #[arg(skip)]
+    ignore_file: Option<PathBuf>,
     /// Sets an ARG; without a value it is taken from the environment.
     #[arg(long, value_name = "NAME[=VALUE]")]
     build_arg: Vec<String>,
@@ -110,9 +160,6 @@ pub(crate) struct SourceArgs {
     /// Adds a label to the image.
     #[arg(long, value_name = "KEY=VALUE")]
     label: Vec<String>,
-    /// The platform of the image, for example linux/arm64; one value.
-    #[arg(long, value_name = "OS/ARCH", env = "DOCKER_DEFAULT_PLATFORM")]
-    platform: Option<String>,
     /// Does every step anew.
     #[arg(long)]
     no_cache: bool,
@@ -129,7 +176,7 @@ pub(crate) struct SourceArgs {
 impl SourceArgs {
     /// Reads the Dockerfile and makes of the arguments what is meant by them.
     pub(crate) fn request(&self, environment: &Environment) -> Result<Request, Failure> {
-        if self.context.is_none() {
+        if self.choice.context.is_none() {
             return Err(Failure::usage("no build context: give a directory, for example `.`"));
         }
         let mut steps = self.steps.options()?;
@@ -158,10 +205,11 @@ impl SourceArgs {
             foreign_context: found.foreign,
             ignore,
             named_contexts,
-            target: self.target.clone(),
+            name: self.choice.name()?,
+            target: self.choice.target.clone(),
             build_args: self.build_args_and_proxies(environment)?,
             labels: self.label.iter().map(|label| split_pair(label)).collect(),
-            platform: self.platform.as_deref().filter(|text| !text.is_empty()).map(platform).transpose()?,
+            platform: self.choice.platform()?,
             no_cache: self.no_cache,
             no_cache_filter: self.no_cache_filter.clone(),
             isolation: environment.isolation.clone(),
@@ -196,11 +244,7 @@ impl SourceArgs {
             keep_git_dir: set("BUILDKIT_CONTEXT_KEEP_GIT_DIR")
                 .is_some_and(|value| matches!(&*value, "1" | "t" | "T" | "true" | "TRUE" | "True")),
         };
-        context::Named { context: self.context(), file: self.file.as_deref(), options, steps }
-    }
-
-    fn context(&self) -> &Path {
-        self.context.as_deref().unwrap_or(Path::new("."))
+        context::Named { context: self.choice.context(), file: self.choice.file.as_deref(), options, steps }
     }
 
     /// Finds the time that `SOURCE_DATE_EPOCH` stands for; the argument then says it in seconds.
@@ -228,21 +272,19 @@ impl SourceArgs {
     /// Takes a context that is a file for the Dockerfile; says whether there still is a context.
     pub(crate) fn or_lone_dockerfile(&self) -> (Self, bool) {
         let mut own = self.clone();
-        if self.file.is_some() || !self.context().is_file() {
+        let choice = &mut own.choice;
+        if choice.file.is_some() || !choice.context().is_file() {
             return (own, true);
         }
-        let directory = self.context().parent().filter(|parent| !parent.as_os_str().is_empty());
-        own.file = own.context.replace(directory.unwrap_or_else(|| Path::new(".")).to_owned());
+        let directory = choice.context().parent().filter(|parent| !parent.as_os_str().is_empty());
+        let directory = directory.unwrap_or_else(|| Path::new(".")).to_owned();
+        choice.file = choice.context.replace(directory);
         (own, false)
     }
 
     /// Returns where the Dockerfile lies; standard input lies nowhere.
     pub(crate) fn dockerfile_path(&self) -> Option<PathBuf> {
-        if self.file.as_deref() == Some(Path::new("-")) {
-            return None;
-        }
-        let named = self.file.clone().unwrap_or_else(|| self.context().join("Dockerfile"));
-        Some(kiln::context::find_dockerfile(&named))
+        self.choice.dockerfile_path()
     }
 
     fn build_args(&self) -> BTreeMap<String, String> {
@@ -281,18 +323,18 @@ impl Args {
     fn with(&self, image: &Image, wanted: &Wanted) -> Self {
         let mut own = self.clone();
         let source = &mut own.source;
-        if source.context.is_none() || wanted.context_is_place {
-            source.context = Some(image.context.clone());
+        if source.choice.context.is_none() || wanted.context_is_place {
+            source.choice.context = Some(image.context.clone());
         }
-        if source.file.is_none() {
-            source.file.clone_from(&image.dockerfile);
+        if source.choice.file.is_none() {
+            source.choice.file.clone_from(&image.dockerfile);
         }
         source.ignore_file.clone_from(&image.ignore_file);
-        if source.target.is_none() {
-            source.target.clone_from(&image.target);
+        if source.choice.target.is_none() {
+            source.choice.target.clone_from(&image.target);
         }
         let platform = || format!("{}/{}", image.platform.os, image.platform.architecture);
-        source.platform.get_or_insert_with(platform);
+        source.choice.platform.get_or_insert_with(platform);
         let said = self.source.build_args();
         let unsaid = image.build_args.iter().filter(|(name, _)| !said.contains_key(*name));
         source.build_arg.extend(unsaid.map(|(name, value)| format!("{name}={value}")));
@@ -312,14 +354,14 @@ impl Args {
 
 /// Runs a build, or all that a deploy platform's file asks for; or answers what is asked of the Dockerfile.
 pub(crate) fn run(args: &Args, environment: &Environment) -> Outcome {
-    let Some(wanted) = args.deploy.read(args.source.context.as_deref())? else {
+    let Some(wanted) = args.deploy.read(args.source.choice.context.as_deref())? else {
         return execute(args, environment).map(drop);
     };
     let to_one_place =
         args.output.iter().flat_map(|output| &output.exports).any(|export| export.destination.is_some());
     wanted.check_single(&[
         ("--tag", !args.tag.is_empty()),
-        ("--file", args.source.file.is_some()),
+        ("--file", args.source.choice.file.is_some()),
         ("--output with dest", to_one_place),
         ("--iidfile", args.iidfile.is_some()),
         ("--metadata-file", args.metadata_file.is_some()),

@@ -1,36 +1,39 @@
 //! `kiln why`: why steps of the last build were not cached.
 
-use std::path::PathBuf;
-
 use kiln::solve::journal::{self, Difference, Entry, Fate, Reason};
 
 use super::Outcome;
+use super::build::ChoiceArgs;
 use super::environment::Environment;
 use super::report::{Failure, print};
 
 /// The arguments of `kiln why`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The build context of the build to explain, or a step of one in the current directory.
-    #[arg(value_name = "CONTEXT")]
-    context: Option<PathBuf>,
+    #[command(flatten)]
+    choice: ChoiceArgs,
     /// A step: a part of its name, such as `RUN make` or `2/4`. The default is every step that was not cached.
-    #[arg(value_name = "STEP")]
+    #[arg(index = 2, value_name = "STEP")]
     step: Option<String>,
 }
 
 /// Explains the last build.
 pub(crate) fn run(args: &Args, environment: &Environment) -> Outcome {
-    let (context, step) = match (&args.context, &args.step) {
-        (Some(word), None) if !word.is_dir() => {
-            (PathBuf::from("."), Some(word.to_string_lossy().into_owned()))
-        }
-        (context, step) => (context.clone().unwrap_or_else(|| ".".into()), step.clone()),
-    };
-    let context = fs_err::canonicalize(context).map_err(Failure::from_error)?;
     let store = environment.store()?;
-    let journal = journal::read(&store, &context.to_string_lossy()).ok_or_else(|| {
-        Failure::plain(format!("no build of `{}` is known; build it first", context.display()))
+    let known = |choice: &ChoiceArgs| Ok(journal::read(&store, &choice.name()?));
+    let (mut choice, mut step) = (args.choice.clone(), args.step.clone());
+    let mut found = known(&choice)?;
+    if found.is_none() && step.is_none() && !choice.context().is_dir() {
+        // The one word is a step then.
+        step = Some(choice.context().to_string_lossy().into_owned());
+        choice = choice.with_context(".");
+        found = known(&choice)?;
+    }
+    let journal = found.ok_or_else(|| {
+        let context = choice.context();
+        let context = fs_err::canonicalize(context).unwrap_or_else(|_| context.to_owned());
+        let message = "is known with this -f, --target and --platform; build it first";
+        Failure::plain(format!("no build of `{}` {message}", context.display()))
     })?;
     let asked = |entry: &&Entry| match &step {
         Some(step) => entry.name.to_lowercase().contains(&step.to_lowercase()),

@@ -71,6 +71,8 @@ pub struct Stage {
     pub span: Span,
     /// The comment lines directly above FROM whose first word is the stage's name.
     pub doc: Option<String>,
+    /// All comment lines directly above FROM.
+    pub comments: Option<String>,
     /// What follows, up to the next FROM.
     pub instructions: Vec<Instruction>,
 }
@@ -82,7 +84,9 @@ pub struct From {
     pub platform: Option<Word>,
     /// The image, an earlier stage, or `scratch`.
     pub image: Word,
-    /// `AS`: lower-case, as stages are looked up.
+    /// The word `AS` as written.
+    pub keyword: Option<Spanned<String>>,
+    /// What stands behind `AS`: lower-case, as stages are looked up.
     pub name: Option<Spanned<String>>,
 }
 

@@ -122,7 +122,8 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn read(mut self) -> Result<Mount, Diagnostic> {
         let whole = self.mount.span;
-        let fields = fields(&self.mount.text.raw).map_err(|message| Diagnostic::error(whole, message))?;
+        let wrong = |message| Diagnostic::error(whole, message).with_help(FORM);
+        let fields = fields(&self.mount.text.raw).map_err(|message| wrong(message.to_owned()))?;
         let mut kind_known = true;
         for field in &fields {
             self.option(field, &mut kind_known).map_err(|mut error| {
@@ -131,7 +132,7 @@ impl Reader<'_> {
             })?;
         }
         if kind_known {
-            self.check_whole().map_err(|message| Diagnostic::error(whole, message))?;
+            self.check_whole().map_err(wrong)?;
         }
         Ok(self.mount)
     }
@@ -205,7 +206,8 @@ impl Reader<'_> {
     }
 
     fn typed(&mut self, name: &str, text: &str, kind_known: bool) -> Result<(), Diagnostic> {
-        let invalid = || error(format!("invalid value `{text}` of mount option `{name}`"));
+        let invalid =
+            || error(format!("invalid value `{text}` of mount option `{name}`")).with_help(form(name));
         match name {
             "type" => {
                 self.mount.kind =
@@ -268,6 +270,19 @@ impl Reader<'_> {
             return Err(format!("option `sharing` is not allowed for mounts of type {kind}"));
         }
         Ok(())
+    }
+}
+
+/// What is advised where the options as a whole are wrong.
+const FORM: &str = "write `--mount=type=TYPE,target=PATH`, then what this type takes, separated by commas";
+
+/// Returns how the value of an option is written.
+fn form(option: &str) -> &'static str {
+    match option {
+        "size" => "write a size such as 64m or 1g",
+        "mode" => "write an octal number such as 0755",
+        "uid" | "gid" => "write a number",
+        _ => "write true or false",
     }
 }
 

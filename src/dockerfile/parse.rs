@@ -12,7 +12,7 @@ use super::statement::{self, Statement};
 pub struct Parsed {
     /// The file; `None` when there are errors.
     pub dockerfile: Option<Dockerfile>,
-    /// All errors and warnings, sorted by place.
+    /// All errors and warnings by place; those of lines that cannot be split come before other errors.
     pub diagnostics: Vec<Diagnostic>,
 }
 
@@ -29,6 +29,8 @@ pub fn parse(source: Source) -> Parsed {
                 .with_help("use `skip=RULE,RULE`, `experimental=all` or `error=true`, joined by `;`"),
         );
     }
+    // As in BuildKit, a line that cannot even be split is the first error, wherever it stands.
+    let mut misunderstood = Vec::new();
     let mut global_args = Vec::new();
     let mut stages: Vec<Stage> = Vec::new();
     let mut from_seen = false;
@@ -39,11 +41,16 @@ pub fn parse(source: Source) -> Parsed {
             Err(error) => {
                 // It may have been meant as FROM; what follows shall not be blamed for that.
                 from_seen |= !name.eq_ignore_ascii_case("ARG");
-                diagnostics.push(error);
+                if statement::can_be_split(line, escape) {
+                    misunderstood.push(error);
+                } else {
+                    diagnostics.push(error);
+                }
             }
             Ok(Statement::From(from)) => {
                 let doc = from.name.as_ref().and_then(|name| description(&line.comments, &name.value));
-                stages.push(Stage { from, span: line.span, doc, instructions: Vec::new() });
+                let comments = block(&line.comments);
+                stages.push(Stage { from, span: line.span, doc, comments, instructions: Vec::new() });
             }
             Ok(Statement::Instruction(kind)) => {
                 let instruction = instruction(line, kind);
@@ -52,7 +59,7 @@ pub fn parse(source: Source) -> Parsed {
                     // After a FROM that is wrong itself, there is a stage; it only is not known.
                     None if from_seen => {}
                     None if matches!(instruction.kind, Kind::Arg(_)) => global_args.push(instruction),
-                    None => diagnostics.push(
+                    None => misunderstood.push(
                         Diagnostic::error(line.span, format!("{name} before the first FROM"))
                             .with_help("only ARG may stand before FROM"),
                     ),
@@ -60,14 +67,28 @@ pub fn parse(source: Source) -> Parsed {
             }
         }
     }
-    if diagnostics.iter().all(|finding| finding.severity != Severity::Error) && stages.is_empty() {
-        diagnostics.push(nothing_to_build(&source, &lexed.lines));
+    if is_sound(&diagnostics) && misunderstood.is_empty() && stages.is_empty() {
+        misunderstood.push(nothing_to_build(&source, &lexed.lines));
     }
-    diagnostics.sort_by_key(|finding| (finding.span.start, finding.span.end));
-    let sound = diagnostics.iter().all(|finding| finding.severity != Severity::Error);
+    let sort = |findings: &mut [Diagnostic]| {
+        findings.sort_by_key(|finding| (finding.span.start, finding.span.end));
+    };
+    if is_sound(&diagnostics) {
+        diagnostics.append(&mut misunderstood);
+        sort(&mut diagnostics);
+    } else {
+        sort(&mut diagnostics);
+        sort(&mut misunderstood);
+        diagnostics.append(&mut misunderstood);
+    }
+    let sound = is_sound(&diagnostics);
     let dockerfile =
         sound.then_some(Dockerfile { source, directives: lexed.directives, global_args, stages });
     Parsed { dockerfile, diagnostics }
+}
+
+fn is_sound(findings: &[Diagnostic]) -> bool {
+    findings.iter().all(|finding| finding.severity != Severity::Error)
 }
 
 /// The lines by which BuildKit names findings.
@@ -122,8 +143,12 @@ pub fn parse_trigger(text: &str) -> Result<Instruction, Diagnostic> {
 }
 
 fn instruction(line: &LogicalLine, kind: Kind) -> Instruction {
-    let doc = (!line.comments.is_empty()).then(|| line.comments.join("\n"));
-    Instruction { kind, span: line.span, text: line.text.as_str().trim().to_owned(), doc }
+    let text = line.text.as_str().trim().to_owned();
+    Instruction { kind, span: line.span, text, doc: block(&line.comments) }
+}
+
+fn block(comments: &[String]) -> Option<String> {
+    (!comments.is_empty()).then(|| comments.join("\n"))
 }
 
 /// Returns what the comments above say about `name`: the rest of the line that begins with it.
@@ -136,7 +161,11 @@ fn nothing_to_build(source: &Source, lines: &[LogicalLine]) -> Diagnostic {
     if source.text.is_empty() {
         Diagnostic::error(at, "the file is empty").with_help("begin with a FROM instruction")
     } else if lines.is_empty() {
-        Diagnostic::error(at, "the file has no instructions").with_help("begin with a FROM instruction")
+        // Reading has come to the last line by then.
+        let whole = source.text.strip_suffix('\n').unwrap_or(&source.text);
+        let last = whole.rfind('\n').map_or(0, |feed| feed + 1);
+        Diagnostic::error(Span::new(last, last), "the file has no instructions")
+            .with_help("begin with a FROM instruction")
     } else {
         let end = lines.last().map_or(at, |line| line.span);
         Diagnostic::error(end, "there is no stage to build").with_help("add a FROM instruction")

@@ -258,7 +258,12 @@ impl<'b> Build<'b> {
         state
     }
 
+    /// An image without layers holds nothing that could be of the wrong platform, and nor does one that nobody
+    /// has looked up.
     fn check_platform(&mut self, key: &BaseKey, image: &Image, entry: &Entry<'_>) {
+        if image.layers.is_empty() {
+            return;
+        }
         let actual = of_config(&image.config, &key.platform);
         if (&actual.os, &actual.architecture) != (&key.platform.os, &key.platform.architecture) {
             let finding =

@@ -82,12 +82,20 @@ pub fn lower(file: &Dockerfile, options: &Options, bases: &Bases) -> Result<Lowe
     });
     let filter = CheckFilter::new(file);
     findings.retain(|finding| filter.keeps(finding));
-    findings.sort_by_key(|finding| finding.span.start);
+    sort(&mut findings);
     match lowered {
         _ if failed(&findings) => Err(findings),
         Attempt::Missing(requests) => Ok(Lowered::Missing(requests)),
         Attempt::Done(graph) => Ok(Lowered::Done { graph, warnings: findings }),
     }
+}
+
+/// Warnings in the order of the file; behind them errors as they were found, which is BuildKit's order.
+fn sort(findings: &mut [Diagnostic]) {
+    findings.sort_by_key(|finding| match finding.severity {
+        Severity::Warning => (false, finding.span.start),
+        Severity::Error => (true, 0),
+    });
 }
 
 enum Attempt {

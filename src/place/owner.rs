@@ -149,6 +149,15 @@ mod tests {
     }
 
     #[test]
+    fn statement_132_an_empty_root_knows_no_names() {
+        for (text, warnings) in [("root", 0), ("app", 1), ("app:staff", 2), ("7:8", 0)] {
+            let (ids, found) = Owner::parse(text).ids(&Accounts { passwd: None, group: None });
+            let numbers = if text == "7:8" { (7, 8) } else { (0, 0) };
+            assert_eq!(((ids.uid, ids.gid), found.len()), (numbers, warnings), "{text}");
+        }
+    }
+
+    #[test]
     fn only_names_need_the_account_files() {
         for (text, passwd, group) in [
             ("1:2", false, false),

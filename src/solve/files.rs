@@ -27,7 +27,20 @@ pub struct Files {
 /// If a layer cannot be fetched or read.
 pub fn files(root: Option<&Arc<Snapshot>>, workshop: &Workshop<'_>) -> Result<Files, Cause> {
     let Some(root) = root else { return Ok(Files { changes: Changes::default(), _scratch: None }) };
-    let mut changes = diff(&Tree::empty(), root.tree(workshop)?);
+    let (changes, _scratch) = difference(&Tree::empty(), root, workshop)?;
+    Ok(Files { changes, _scratch })
+}
+
+/// Returns what leads from `lower` to `root`, with where the bytes lie: in the scratch directory too, if there is one.
+///
+/// # Errors
+/// If a layer cannot be fetched or read.
+pub(super) fn difference(
+    lower: &Tree,
+    root: &Arc<Snapshot>,
+    workshop: &Workshop<'_>,
+) -> Result<(Changes, Option<Scratch>), Cause> {
+    let mut changes = diff(lower, root.tree(workshop)?);
     let file = |change: &Change| match change {
         Change::Upsert { path, entry: Entry { kind: Kind::File { .. }, .. }, .. } => Some(path.clone()),
         Change::Upsert { .. } | Change::Whiteout { .. } | Change::Opaque { .. } => None,
@@ -35,7 +48,7 @@ pub fn files(root: Option<&Arc<Snapshot>>, workshop: &Workshop<'_>) -> Result<Fi
     let wanted: BTreeSet<RelPath> = changes.list.iter().filter_map(file).collect();
     let located = bytes::collect(root, wanted, workshop)?;
     changes.origins = vec![Origin { bytes: located.bytes, at: RelPath::root(), to: RelPath::root() }];
-    Ok(Files { changes, _scratch: located.scratch })
+    Ok((changes, located.scratch))
 }
 
 /// Writes files into a directory of the user's.

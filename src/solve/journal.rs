@@ -145,7 +145,7 @@ impl Fates {
     }
 }
 
-/// Reads the journal of the last build of the context `scope`, an absolute path.
+/// Reads the journal of the last build that was called `scope`.
 pub fn read(store: &Store, scope: &str) -> Option<Journal> {
     let bytes = store.record(&key(scope)).ok()??;
     serde_json::from_slice(&bytes).ok()

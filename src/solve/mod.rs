@@ -97,7 +97,7 @@ pub struct Workshop<'a> {
     pub epoch: Option<Timestamp>,
     /// How layers are packed.
     pub packing: PackOptions,
-    /// What makes steps of this build and those of another the same step, to say what changed: the context's path.
+    /// What makes steps of this build and those of another the same step, to say what changed: the name of the build.
     pub scope: String,
     /// Hears of progress.
     pub listener: &'a dyn Listener,

@@ -253,3 +253,68 @@ fn what_the_store_knows_of_earlier_layers_does_not_show() {
         check(&format!("damaged {what}").replace(' ', "-"));
     }
 }
+
+/// What is changed between two builds.
+enum Change {
+    /// A file of the context gets this content.
+    Write(&'static str, &'static str),
+    /// A file of the context gets another name.
+    Rename(&'static str, &'static str),
+    /// A file of the context gets the time of now.
+    Touch(&'static str),
+}
+
+use Change::{Rename, Touch, Write};
+
+/// Statements 164, 200, 201, 203, 204, 205, 206 and 210, one after the other.
+#[test]
+fn what_counts_for_the_key_of_a_step() {
+    const COPY_ONE: &str = "FROM scratch AS a\nCOPY a b /\nFROM scratch\nCOPY --from=a /a /x/\n";
+    const ONTO: &str = "FROM scratch AS a\nCOPY a /\nFROM a\nCOPY ";
+    const OWNED: &str = "FROM scratch AS a\nCOPY a /etc/passwd\nFROM a\nCOPY --chown=app b /\n";
+    const LINKED: &str = "FROM scratch AS a\nCOPY a /\nFROM a\nCOPY --link b /\n";
+    const CACHE: &str = "FROM busybox\nRUN --mount=type=cache,target=/c cat /proc/uptime > /c/x\nCOPY a /\n\
+        RUN --mount=type=cache,target=/c ls /c > /seen\n";
+    const BOUND: &str = "FROM busybox\nRUN --mount=type=bind,source=a,target=/a cat /a > /seen\n";
+    const REBUILT: &str = "FROM scratch AS s\nCOPY a b /\nFROM busybox\n\
+        RUN --mount=type=bind,from=s,source=/a,target=/a cat /a > /seen\n";
+    const ARG: &str = "FROM busybox\nARG V=1\nRUN echo $V\n";
+    let onto = format!("{ONTO}b /\n");
+    let cases: &[(u16, &str, Change, &str, &[&str])] = &[
+        (164, CACHE, Write("unrelated", "x"), "", &[]),
+        (200, &onto, Touch("a"), "", &[]),
+        (200, &onto, Touch("b"), "", &[]),
+        (201, COPY_ONE, Write("b", "changed"), "", &["COPY a b /"]),
+        (203, "FROM scratch\nCOPY [ab]* /\n", Rename("a", "ab"), "", &["COPY [ab]* /"]),
+        (204, &onto, Write("a", "changed"), "", &["COPY a /", "COPY b /"]),
+        (204, LINKED, Write("a", "changed"), "", &["COPY a /"]),
+        (205, OWNED, Write("a", "app:x:7:7::/:\n"), "", &["COPY a /etc/passwd", "COPY --chown=app b /"]),
+        (206, ARG, Write("unrelated", "x"), "--build-arg V=2", &["RUN echo 2"]),
+        (206, ARG, Write("unrelated", "x"), "--build-arg HTTP_PROXY=http://192.0.2.1", &[]),
+        (206, ARG, Write("unrelated", "x"), "--network none", &["RUN echo 1"]),
+        (210, BOUND, Write("a", "changed"), "", &["RUN --mount=type=bind,source=a,target=/a cat /a > /seen"]),
+        (210, BOUND, Write("b", "changed"), "", &[]),
+        (210, REBUILT, Write("b", "changed"), "", &["COPY a b /"]),
+    ];
+    for (number, text, change, option, expected) in cases {
+        let Some(kiln) = Kiln::with_busybox() else { skip!("busybox-static is not installed") };
+        kiln.dockerfile(text);
+        kiln.write("context/a", "app:x:5:5::/:\n");
+        kiln.write("context/b", "b\n");
+        kiln.write("context/.dockerignore", "Dockerfile\n.dockerignore\nunrelated\n");
+        kiln.build("context").success();
+        match change {
+            Write(name, content) => kiln.write(&format!("context/{name}"), content),
+            Rename(from, to) => {
+                std::fs::rename(kiln.at("context").join(from), kiln.at("context").join(to)).unwrap()
+            }
+            Touch(name) => {
+                let file = std::fs::File::open(kiln.at("context").join(name)).unwrap();
+                file.set_modified(SystemTime::now() + Duration::from_secs(5)).unwrap();
+            }
+        }
+        let line = format!("--progress plain {option} context");
+        let stderr = kiln.build(line.replace("  ", " ").trim()).success().stderr;
+        assert_eq!(done(&stderr), *expected, "statement {number}, {text}\n{stderr}");
+    }
+}

@@ -150,7 +150,6 @@ fn what_is_not_kilns_business_is_refused_with_a_reason() {
         assert_eq!((ended.code, ended.stderr.as_str()), (Some(code), expected), "{line}");
     }
     for (option, reason) in [
-        ("--memory=1g", "limit the process"),
         ("-m", "limit the process"),
         ("--cgroup-parent=x", "limit the process"),
         ("--security-opt=x", "seccomp profile"),

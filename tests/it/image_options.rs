@@ -150,3 +150,18 @@ fn pull_asks_the_registry_although_the_store_has_the_name() {
     let (succeeded, text) = build(&["--pull"]);
     assert!(!succeeded && text.contains("127.0.0.1:1"), "{text}");
 }
+
+/// Statements 230 and 231: what the base's manifest says of itself is not said of the image.
+#[test]
+fn documents_are_oci_and_say_nothing_that_was_not_asked_for() {
+    let Some(bench) = Bench::new() else { return };
+    bench.build(&["LABEL l=m"], &["--output=type=oci,dest=image,tar=false"]).says(&[]);
+    let layout = Layout::read(&bench.at("image"));
+    assert_eq!(layout.manifest["mediaType"], "application/vnd.oci.image.manifest.v1+json");
+    assert_eq!(layout.manifest["config"]["mediaType"], "application/vnd.oci.image.config.v1+json");
+    assert!(layout.manifest["annotations"].is_null(), "{}", layout.manifest);
+    for layer in layout.layers() {
+        let media_type = layer["mediaType"].as_str().unwrap();
+        assert!(media_type.starts_with("application/vnd.oci.image.layer.v1.tar"), "{media_type}");
+    }
+}

@@ -398,16 +398,20 @@ fn check_shows_everything_and_mends_what_is_certain() {
     ./Dockerfile:2: LegacyKeyValueFormat
     - k v w
     + k="v w"
-    ./Dockerfile:3: JSONArgsRecommended
-    - node app.js
-    + ["node", "app.js"]
     ./Dockerfile:4: ExposeProtoCasing
     - 80/TCP
     + 80/tcp
     ./Dockerfile:1: FromAsCasing
     - as
     + AS
-    ./Dockerfile: 6 changes
+    ./Dockerfile: 5 changes
+    warning[JSONArgsRecommended]: JSON arguments recommended for CMD to prevent unintended behavior related to OS signals
+     --> ./Dockerfile:3:1
+      |
+    3 | CMD node app.js
+      | ^^^^^^^^^^^^^^^
+      = help: write it as an array: `["program", "argument"]`
+
     warning[UndefinedVar]: Usage of undefined variable '$X' (did you mean $k?)
      --> ./Dockerfile:5:6
       |
@@ -415,12 +419,12 @@ fn check_shows_everything_and_mends_what_is_certain() {
       |      ^^
       = help: an empty source is the whole context
 
-    ./Dockerfile: 1 warning
+    ./Dockerfile: 2 warnings
     "#);
     insta::assert_snapshot!(std::fs::read_to_string(bench.context.path().join("Dockerfile")).unwrap(), @r#"
     FROM scratch AS base
     ENV k="v w"
-    CMD ["node", "app.js"]
+    CMD node app.js
     EXPOSE 80/tcp
     COPY $X /
     "#);
@@ -538,7 +542,7 @@ fn why_a_step_was_not_cached() {
         String::from_utf8(output.stdout.clone()).unwrap() + &bench.shown(&output)
     };
     insta::assert_snapshot!(why(&[]), @"
-    error: no build of `CONTEXT` is known; build it first
+    error: no build of `CONTEXT` is known with this -f, --target and --platform; build it first
     exit code 1
     ");
     assert_eq!(bench.build(&["--build-arg", "V=1"]), "exit code 0");
@@ -573,6 +577,19 @@ fn why_a_step_was_not_cached() {
       the files of /src changed
     exit code 0
     ");
+    // Another stage is another build, and so is another file.
+    let other = bench.context.path().join("other");
+    std::fs::write(&other, "FROM scratch\nCOPY src /\n").unwrap();
+    assert_eq!(bench.build(&["--build-arg", "V=1", "-f", "other"]), "exit code 0");
+    insta::assert_snapshot!(why(&["-f", "other"]), @"
+    [1/1] COPY src /
+      no earlier build had such a step
+    exit code 0
+    ");
+    insta::assert_snapshot!(why(&["--target", "build", "."]), @"
+    error: no build of `CONTEXT` is known with this -f, --target and --platform; build it first
+    exit code 1
+    ");
     insta::assert_snapshot!(why(&["RUN nothing"]), @"
     error: no step is called `RUN nothing`; the steps are
       [build 1/1] COPY src /src/
@@ -585,4 +602,73 @@ fn why_a_step_was_not_cached() {
       the cache was not to answer: --no-cache or --no-cache-filter
     exit code 0
     ");
+}
+
+/// What the schema of SARIF 2.1.0 demands of the objects that kiln writes: no other members than these, and the
+/// required ones. Whole logs were held against the schema itself when this was written.
+fn assert_sarif(log: &serde_json::Value) {
+    use serde_json::Value;
+
+    fn object(value: &Value, required: &[&str], optional: &[&str]) {
+        let members: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
+        assert!(required.iter().all(|name| members.contains(name)), "{required:?} in {value:#}");
+        let known = |name: &&str| required.contains(name) || optional.contains(name);
+        assert!(members.iter().all(known), "something else than {required:?} {optional:?} in {value:#}");
+    }
+    let number = |value: &Value| value.as_u64().unwrap_or_else(|| panic!("{value} is no number"));
+    let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned();
+
+    object(log, &["version", "runs"], &["$schema"]);
+    assert_eq!(log["version"], "2.1.0");
+    for run in log["runs"].as_array().unwrap() {
+        object(run, &["tool"], &["results", "columnKind"]);
+        assert!(["utf16CodeUnits", "unicodeCodePoints"].contains(&&*text(&run["columnKind"])));
+        object(&run["tool"], &["driver"], &[]);
+        let driver = &run["tool"]["driver"];
+        object(driver, &["name"], &["semanticVersion", "rules"]);
+        let rules = driver["rules"].as_array().unwrap();
+        let unique: std::collections::BTreeSet<String> = rules.iter().map(|rule| text(&rule["id"])).collect();
+        assert_eq!(unique.len(), rules.len(), "a rule stands twice in {driver:#}");
+        for rule in rules {
+            object(rule, &["id"], &["shortDescription", "helpUri"]);
+            object(&rule["shortDescription"], &["text"], &["markdown"]);
+        }
+        for result in run["results"].as_array().unwrap() {
+            object(result, &["message"], &["ruleId", "ruleIndex", "level", "locations"]);
+            object(&result["message"], &["text"], &[]);
+            assert!(["none", "note", "warning", "error"].contains(&&*text(&result["level"])));
+            let index = usize::try_from(number(&result["ruleIndex"])).unwrap();
+            assert_eq!(rules[index]["id"], result["ruleId"], "{result:#}");
+            for location in result["locations"].as_array().unwrap() {
+                object(location, &["physicalLocation"], &[]);
+                let place = &location["physicalLocation"];
+                object(place, &["artifactLocation", "region"], &[]);
+                object(&place["artifactLocation"], &["uri"], &[]);
+                let uri = text(&place["artifactLocation"]["uri"]);
+                assert!(uri.is_ascii() && !uri.contains([' ', '"', '<', '>', '\\']), "{uri}");
+                let region = &place["region"];
+                object(region, &["startLine", "startColumn", "endLine", "endColumn"], &[]);
+                let at = |name: &str| number(&region[name]);
+                assert!(at("startLine") >= 1 && at("startColumn") >= 1, "{region}");
+                assert!((at("startLine"), at("startColumn")) <= (at("endLine"), at("endColumn")), "{region}");
+            }
+        }
+    }
+}
+
+#[test]
+fn logs_are_sarif() {
+    for (name, text, count) in [
+        ("Dockerfile", "FROM scratch\n", 0),
+        ("a b\u{e4}.Dockerfile", "from a as B\nENV k v\nRUN echo $X\nCMD x\nEXPOSE 80/TCP\n", 5),
+        ("Dockerfile", "FROM a\nNOPE\nRUN --nope x\nCOPY a\n", 3),
+        ("Dockerfile", "# nothing\n\n", 1),
+        ("Dockerfile", "", 1),
+    ] {
+        let bench = Bench::new(&[(name, text)]);
+        let output = bench.kiln(&["check", "--offline", "--format", "sarif", name]);
+        let log: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_sarif(&log);
+        assert_eq!(log["runs"][0]["results"].as_array().unwrap().len(), count, "{log:#}");
+    }
 }

@@ -26,7 +26,7 @@ pub(crate) struct Args {
     /// The form of the result.
     #[arg(long, default_value = "text")]
     format: Format,
-    /// Rewrites the file where that is certain: casing, ENV and LABEL without `=`, MAINTAINER, plain commands.
+    /// Rewrites the file where that is certain: casing, ENV and LABEL without `=`, MAINTAINER.
     #[arg(long, conflicts_with = "format")]
     fix: bool,
 }

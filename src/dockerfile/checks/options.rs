@@ -4,7 +4,6 @@ use crate::diagnostic::{Diagnostic, Span};
 
 use super::super::directives::directive;
 use super::super::instruction::Dockerfile;
-use super::super::lexer::lex;
 
 /// The checks that speak only when asked for.
 const EXPERIMENTAL: &[&str] = &["InvalidDefinitionDescription"];
@@ -96,17 +95,18 @@ pub struct CheckFilter {
 impl CheckFilter {
     /// Collects the options of `file`.
     pub fn new(file: &Dockerfile) -> Self {
-        let option = |comment: &String| {
+        let option = |comment: &str| {
             let found = directive(comment, "").filter(|found| found.name == "check")?;
             CheckOptions::parse(found.value.split(' ').next().unwrap_or_default()).ok()
         };
-        // Reading the comments of a long file again costs more than all checks, and few files have options.
-        let may_have_options = file.source.text.to_ascii_lowercase().contains("check");
-        let lines = if may_have_options { lex(&file.source).lines } else { Vec::new() };
-        let instructions = lines
-            .iter()
-            .filter_map(|line| Some((line.span, line.comments.iter().find_map(option)?)))
-            .collect();
+        let commented =
+            |span, comments: &Option<String>| Some((span, comments.as_deref()?.lines().find_map(option)?));
+        let all = file.stages.iter().flat_map(|stage| {
+            let own = stage.instructions.iter().map(|own| commented(own.span, &own.doc));
+            std::iter::once(commented(stage.span, &stage.comments)).chain(own)
+        });
+        let global = file.global_args.iter().map(|own| commented(own.span, &own.doc));
+        let instructions = global.chain(all).flatten().collect();
         Self { file: CheckOptions::of(file), instructions }
     }
 

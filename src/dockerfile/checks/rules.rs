@@ -2,19 +2,15 @@
 
 use crate::diagnostic::{Diagnostic, Span};
 
-use super::super::command::Command;
-use super::super::instruction::{Dockerfile, Kind};
-use super::super::lexer::{LogicalLine, lex};
-use super::super::statement::{self, Statement};
+use super::super::instruction::{Dockerfile, Instruction, Kind};
 
 /// Runs every check over `file`.
 pub(super) fn all(file: &Dockerfile) -> Vec<Diagnostic> {
     let mut run = Run { file, found: Vec::new() };
-    let lines = lex(&file.source).lines;
     run.casing();
-    run.keyword_casing(&lines);
+    run.keyword_casing();
     run.stage_names();
-    run.descriptions(&lines);
+    run.descriptions();
     run.maintainers();
     run.found
 }
@@ -63,25 +59,20 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn keyword_casing(&mut self, lines: &[LogicalLine]) {
-        for line in lines {
-            let command = Command::split(line.text.fragment(), self.file.directives.escape_char());
-            let from = command.name.as_str();
-            let args = command.args.split_blanks();
-            let [_, keyword, name] = args.as_slice() else { continue };
-            if !from.eq_ignore_ascii_case("FROM") {
-                continue;
+    fn keyword_casing(&mut self) {
+        for stage in &self.file.stages {
+            let (Some(keyword), Some(name)) = (&stage.from.keyword, &stage.from.name) else { continue };
+            let written_name = &self.file.source.text[name.span.range()];
+            if written_name != written_name.to_lowercase() {
+                let message = format!("stage name `{written_name}` is not in lower case");
+                self.report("StageNameCasing", name.span, message, None);
             }
-            if name.as_str() != name.as_str().to_lowercase() {
-                let message = format!("stage name `{}` is not in lower case", name.as_str());
-                self.report("StageNameCasing", name.span(), message, None);
-            }
-            let written = keyword.as_str();
-            let differs = from == from.to_lowercase() && written != written.to_lowercase()
-                || from == from.to_uppercase() && written != written.to_uppercase();
+            let (from, written) = (self.name(stage.span).0, &keyword.value);
+            let differs = from == from.to_lowercase() && *written != written.to_lowercase()
+                || from == from.to_uppercase() && *written != written.to_uppercase();
             if differs {
                 let message = format!("the case of `{written}` is not that of `{from}`");
-                self.report("FromAsCasing", keyword.span(), message, None);
+                self.report("FromAsCasing", keyword.span, message, None);
             }
         }
     }
@@ -102,24 +93,33 @@ impl<'a> Run<'a> {
     }
 
     /// A comment above ARG, or above a FROM with a name, is its description and begins with the name.
-    fn descriptions(&mut self, lines: &[LogicalLine]) {
-        let escape = self.file.directives.escape_char();
-        for line in lines {
-            let Some(comment) = line.comments.last() else { continue };
-            let (what, names): (_, Vec<String>) = match statement::parse(line, escape) {
-                Ok(Statement::From(from)) => ("FROM", from.name.into_iter().map(|name| name.value).collect()),
-                Ok(Statement::Instruction(Kind::Arg(args))) => {
-                    ("ARG", args.into_iter().map(|arg| arg.name.value).collect())
-                }
-                _ => continue,
-            };
-            let first = comment.split(' ').next().unwrap_or_default();
-            if !names.is_empty() && !names.iter().any(|name| name == first) {
-                let message =
-                    format!("the comment above {what} does not begin with the name that it describes");
-                let span = self.name(line.span).1;
-                self.report("InvalidDefinitionDescription", span, message, "write `# NAME description`");
+    fn descriptions(&mut self) {
+        let file = self.file;
+        for argument in &file.global_args {
+            self.description(argument);
+        }
+        for stage in &file.stages {
+            let name = stage.from.name.iter().map(|name| name.value.as_str());
+            self.describes("FROM", stage.span, stage.comments.as_deref(), &name.collect::<Vec<_>>());
+            for instruction in &stage.instructions {
+                self.description(instruction);
             }
+        }
+    }
+
+    fn description(&mut self, instruction: &Instruction) {
+        let Kind::Arg(arguments) = &instruction.kind else { return };
+        let names: Vec<&str> = arguments.iter().map(|argument| argument.name.value.as_str()).collect();
+        self.describes("ARG", instruction.span, instruction.doc.as_deref(), &names);
+    }
+
+    fn describes(&mut self, what: &str, span: Span, comments: Option<&str>, names: &[&str]) {
+        let Some(comment) = comments.and_then(|comments| comments.lines().last()) else { return };
+        let first = comment.split(' ').next().unwrap_or_default();
+        if !names.is_empty() && !names.contains(&first) {
+            let message = format!("the comment above {what} does not begin with the name that it describes");
+            let span = self.name(span).1;
+            self.report("InvalidDefinitionDescription", span, message, "write `# NAME description`");
         }
     }
 

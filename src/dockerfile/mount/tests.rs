@@ -100,4 +100,14 @@ fn variables_are_filled_in_late() {
 
     let wrong = early("type=$D,target=/a").unwrap().expanded(&mut fill).unwrap_err();
     assert_eq!(wrong.message, "unknown mount type `dir`");
+    for text in [
+        "type=tmpfs,target=/a,size=$D",
+        "target=/a,ro=$D",
+        "type=cache,target=/a,mode=$D",
+        "type=$D,sharing=shared",
+    ] {
+        let mut fill = |_: &str| Ok("secret".to_owned());
+        let wrong = early(text).unwrap().expanded(&mut fill).unwrap_err();
+        assert!(wrong.help.is_some(), "{text}: {}", wrong.message);
+    }
 }

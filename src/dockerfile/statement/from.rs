@@ -9,10 +9,11 @@ use super::Line;
 
 pub(super) fn parse(line: &Line<'_>) -> Result<From, Diagnostic> {
     let args = line.command.args.split_blanks();
-    let (image, name) = match args.as_slice() {
-        [image] => (image, None),
+    let (image, keyword, name) = match args.as_slice() {
+        [image] => (image, None, None),
         [image, keyword, name] if keyword.as_str().eq_ignore_ascii_case("as") => {
-            (image, Some(stage_name(*name)?))
+            let written = Spanned::new(keyword.as_str().to_owned(), keyword.span());
+            (image, Some(written), Some(stage_name(*name)?))
         }
         [_, keyword, _] => {
             return Err(Diagnostic::error(
@@ -27,7 +28,7 @@ pub(super) fn parse(line: &Line<'_>) -> Result<From, Diagnostic> {
         }
     };
     let flags = line.flags(&[("platform", Takes::Text)])?;
-    Ok(From { platform: flags.word("platform"), image: image.word(), name })
+    Ok(From { platform: flags.word("platform"), image: image.word(), keyword, name })
 }
 
 /// Checks a stage's name and folds it to lower case.

@@ -16,6 +16,7 @@ use crate::diagnostic::Diagnostic;
 use super::command::Command;
 use super::flags::{Flags, Takes};
 use super::instruction::{From, Kind, Word};
+use super::json;
 use super::lexer::{Body, LogicalLine};
 use super::text::Fragment;
 use crate::diagnostic::suggest::nearest;
@@ -65,6 +66,23 @@ struct Line<'a> {
 pub(super) fn parse(line: &LogicalLine, escape: char) -> Result<Statement, Diagnostic> {
     let line = Line::new(line.text.fragment(), &line.bodies, escape);
     statement(&line).map_err(|error| usage::advise(error, &line.name))
+}
+
+/// Tells whether a line can be taken apart into words, as far as that is the business of its instruction: whatever
+/// those words may mean.
+pub(super) fn can_be_split(line: &LogicalLine, escape: char) -> bool {
+    can_split(&Line::new(line.text.fragment(), &line.bodies, escape))
+}
+
+fn can_split(line: &Line<'_>) -> bool {
+    let args = line.command.args;
+    match line.name.as_str() {
+        "ENV" | "LABEL" => pairs::can_split(line),
+        "ADD" | "CMD" | "COPY" | "ENTRYPOINT" | "RUN" | "SHELL" | "VOLUME" => json::array(args).is_ok(),
+        "HEALTHCHECK" => args.split_once_blank().1.is_none_or(|rest| json::array(rest).is_ok()),
+        "ONBUILD" => args.is_empty() || can_split(&Line::new(args, line.bodies, line.escape)),
+        _ => true,
+    }
 }
 
 fn statement(line: &Line<'_>) -> Result<Statement, Diagnostic> {
@@ -137,7 +155,7 @@ impl<'a> Line<'a> {
 
     /// Returns the arguments of the exec form, or else those between blanks.
     fn words(&self) -> Result<Vec<Word>, Diagnostic> {
-        Ok(match super::json::array(self.command.args)? {
+        Ok(match json::array(self.command.args)? {
             Some(words) => words,
             None => self.command.args.split_blanks().into_iter().map(Fragment::word).collect(),
         })

@@ -27,6 +27,16 @@ pub(super) fn key_values(line: &Line<'_>) -> Result<Vec<KeyValue>, Diagnostic> {
     Ok(pairs)
 }
 
+/// Tells whether every word of `KEY=VALUE…` has its `=`, or the old form its value.
+pub(super) fn can_split(line: &Line<'_>) -> bool {
+    let words = quoted_words(line.command.args, line.escape);
+    match words.first() {
+        Some(first) if first.text.contains('=') => words.iter().all(|word| word.text.contains('=')),
+        Some(_) => line.command.args.split_once_blank().1.is_some(),
+        None => true,
+    }
+}
+
 fn pair(line: &Line<'_>, word: &Cooked<'_>) -> Result<KeyValue, Diagnostic> {
     let Some((key, value)) = split(word) else {
         return Err(Diagnostic::error(word.written.span(), format!("no `=` in `{}`", word.text))

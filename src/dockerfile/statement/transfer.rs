@@ -48,10 +48,6 @@ fn parse(line: &Line<'_>, known: &[(&'static str, Takes)]) -> Result<Transfer, D
             .with_help("put the destination last"));
     }
     let from = flags.text("from");
-    if let Some(from) = from.as_ref().filter(|from| from.value.contains('$')) {
-        return Err(Diagnostic::error(from.span, "flag --from takes no variables")
-            .with_help("define a stage `FROM ${…} AS name` and use its name"));
-    }
     let on = |flags: &Flags, name| flags.boolean(name).is_some_and(|flag| flag.value);
     Ok(Transfer {
         sources: words.into_iter().map(|word| source(word, line.bodies)).collect(),

@@ -58,6 +58,12 @@ pub(super) enum Foundation {
     Directory(String),
 }
 
+/// A FROM line without variables.
+struct Expanded {
+    base: String,
+    platform: Platform,
+}
+
 /// An instruction of a stage.
 pub(super) struct Item<'a> {
     pub instruction: Cow<'a, Instruction>,
@@ -102,28 +108,33 @@ impl<'a> Stages<'a> {
     ) -> Self {
         let escape = file.directives.escape_char();
         let mut stages = Self { entries: Vec::new(), names: HashMap::new(), options, escape };
+        // BuildKit looks at what the names of images are only when all FROM lines are expanded.
+        let mut misnamed = Vec::new();
         for stage in &file.stages {
-            let entry = match stages.read(stage, globals, findings) {
-                Ok(entry) => entry,
+            let entry = match stages.expand(stage, globals, findings) {
+                Ok(from) => stages.read(stage, from).map_err(|finding| misnamed.push(finding)),
                 Err(finding) => {
                     findings.push(finding);
-                    Entry::unknown(stage)
+                    Err(())
                 }
             };
+            let entry = entry.unwrap_or_else(|()| Entry::unknown(stage));
             if let Some(name) = entry.name {
                 stages.names.insert(name, stages.entries.len());
             }
             stages.entries.push(entry);
         }
+        findings.append(&mut misnamed);
         stages
     }
 
-    fn read(
+    /// Expands a FROM line.
+    fn expand(
         &self,
-        stage: &'a Stage,
+        stage: &Stage,
         globals: &Globals,
         findings: &mut Vec<Diagnostic>,
-    ) -> Result<Entry<'a>, Diagnostic> {
+    ) -> Result<Expanded, Diagnostic> {
         let image = &stage.from.image;
         let base = globals.expand(image, findings)?.text;
         if base.is_empty() {
@@ -133,8 +144,15 @@ impl<'a> Stages<'a> {
             ));
         }
         let platform = platform(stage, globals, findings)?;
+        let platform = platform.unwrap_or_else(|| self.options.platform().clone());
+        Ok(Expanded { base, platform })
+    }
+
+    /// Finds what an expanded FROM line stands for.
+    fn read(&self, stage: &'a Stage, Expanded { base, platform }: Expanded) -> Result<Entry<'a>, Diagnostic> {
+        let image = &stage.from.image;
+        let wanted = &platform;
         let name = stage.from.name.as_ref().map(|name| name.value.as_str());
-        let wanted = platform.as_ref().unwrap_or_else(|| self.options.platform());
         let replaced = name.and_then(|name| self.options.named_context(name, wanted));
         let (foundation, items) = match replaced {
             Some((key, kind)) => (self.context(key, kind, wanted, image.span)?, Vec::new()),

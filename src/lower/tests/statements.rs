@@ -343,3 +343,23 @@ fn statement_208_an_argument_without_value_is_not_in_the_environment() {
     let graph = build("FROM x\nARG NONE\nRUN a\n", &Value::Null);
     assert_eq!(last_run(&graph).env.len(), 1);
 }
+
+#[test]
+fn statement_81_scratch_and_context_cannot_be_replaced() {
+    let settings = json!({ "contexts": { "scratch": "image", "context": "image" } });
+    let graph = build("FROM scratch\nCOPY a /\n", &settings);
+    assert!(!graph.steps().iter().any(|step| matches!(step.op, Op::Base(_))), "nothing stands below");
+}
+
+#[test]
+fn statement_85_a_base_is_one_digest_for_the_whole_build() {
+    let graph = build("FROM x AS a\nFROM x\nCOPY --from=a /a /\n", &Value::Null);
+    let bases: Vec<&str> = graph
+        .steps()
+        .iter()
+        .filter(|step| matches!(step.op, Op::Base(_)))
+        .map(|step| step.name.as_str())
+        .collect();
+    assert_eq!(bases.len(), 1, "{bases:?}");
+    assert!(bases[0].contains("@sha256:"), "{bases:?}");
+}
