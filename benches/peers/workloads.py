@@ -13,10 +13,18 @@ BUSYBOX = "/bin/busybox"
 BASE_NAME = "peers-base"
 RUN_STEPS = 20
 STAGES = 4
+# Of the trees at the scale 1. Of the first, 83,830 files are some 750 MB.
+NODE_FILES = 83_830
+SOURCE_FILES = 60_000
+SOURCE_DEPTH = 14
+LARGE_MIB = 2000
+TINY_FOLDERS = 1000
 # What a stage computes takes about one second of one CPU.
 STAGE_ROUNDS = 180
 # Files of a seed have one time, long past, so that layers are equal on every machine.
 MTIME = 1_700_000_000
+
+COPY_ALL = "FROM scratch\nCOPY . /app\n"
 
 GLUE = [" ", ".", "(", ", ", " = ", ");\n  ", ";\n", ": ", "', '", " => ", "\n    ", "{\n  ", "}\n", "_", "/"]
 LETTERS = "eeeeaaaiiooutttnnnrrrsssllddcchmpgfbvkwyjxqz"
@@ -68,32 +76,86 @@ def package(arguments):
         os.utime(path, (MTIME, MTIME))
 
 
-def node_tree(context, files):
-    """A project with its dependencies: by default the size of a large `node_modules`."""
-    package.text = Text()
-    rng, jobs, left = random.Random(2), [], files
+def node_tree(context, scale):
+    """A project with its dependencies: the size of a large `node_modules`."""
+    rng, jobs, left = random.Random(2), [], round(NODE_FILES * scale)
     while left:
         count = min(left, max(3, int(rng.lognormvariate(3.6, 1.2))))
         jobs.append((os.path.join(context, "node_modules"), len(jobs), count))
         left -= count
-    os.makedirs(jobs[0][0])
+    packages(context, jobs)
+    return COPY_ALL
+
+
+def source_tree(context, scale):
+    """A checkout of sources whose folders lie deep in one another."""
+    rng, jobs, left, folders = random.Random(3), [], round(SOURCE_FILES * scale), [os.path.join(context, "src")]
+    while left:
+        count = min(left, max(3, int(rng.lognormvariate(3, 1))))
+        # Lately made folders are chosen more often, so that the tree is deep rather than wide.
+        parent = folders[-1 - int(rng.triangular(0, min(len(folders), 60), 0))]
+        jobs.append((parent, len(jobs), count))
+        if parent.count("/") - context.count("/") < SOURCE_DEPTH:
+            folders.append(os.path.join(parent, "part%d" % len(jobs)))
+        left -= count
+    packages(context, jobs)
+    return COPY_ALL
+
+
+def packages(context, jobs):
+    package.text = Text()
+    for root, _, _ in jobs:
+        os.makedirs(root, exist_ok=True)
     with multiprocessing.get_context("fork").Pool() as pool:
         pool.map(package, jobs, chunksize=8)
+    age_folders(context)
+
+
+def age_folders(context):
     for folder, _, _ in os.walk(context, topdown=False):
         os.utime(folder, (MTIME, MTIME))
-    add_busybox(context)
-    return "FROM scratch\nCOPY node_modules /app/node_modules\n"
 
 
-def change_one_file(context, run):
-    """Changes a file in the middle of the tree, differently for each run."""
-    packages = os.path.join(context, "node_modules")
-    names = sorted(os.listdir(packages))
-    for folder, _, files in os.walk(os.path.join(packages, names[len(names) // 2])):
-        if files:
-            with open(os.path.join(folder, sorted(files)[0]), "a") as file:
-                file.write("// run %s\n" % run)
-            return
+def large_file(context, scale):
+    """One file that no codec makes smaller."""
+    rng, path = random.Random(4), os.path.join(context, "random.bin")
+    with open(path, "wb") as file:
+        for _ in range(round(LARGE_MIB * scale)):
+            file.write(rng.randbytes(1 << 20))
+    os.utime(path, (MTIME, MTIME))
+    return COPY_ALL
+
+
+def tiny_files(context, scale):
+    """As many files as a context is likely ever to have, a thousand in each folder, with a few bytes each."""
+    folders = [os.path.join(context, "%03d" % number) for number in range(max(1, round(TINY_FOLDERS * scale)))]
+    with multiprocessing.get_context("fork").Pool() as pool:
+        pool.map(tiny_folder, folders, chunksize=8)
+    age_folders(context)
+    return COPY_ALL
+
+
+def tiny_folder(folder):
+    os.mkdir(folder)
+    for number in range(1000):
+        path = os.path.join(folder, "%03d" % number)
+        with open(path, "w") as file:
+            file.write("%s/%d\n" % (os.path.basename(folder), number))
+        os.utime(path, (MTIME, MTIME))
+
+
+def change_file(position):
+    """Returns what changes a file at that part of the tree, 0 the first and 1 the last, differently for each run."""
+    def change(context, run):
+        names = sorted(os.listdir(os.path.join(context, "node_modules")))
+        chosen = names[round(position * (len(names) - 1))]
+        for folder, folders, files in os.walk(os.path.join(context, "node_modules", chosen)):
+            folders.sort()
+            if files:
+                with open(os.path.join(folder, sorted(files)[0]), "a") as file:
+                    file.write("// run %s\n" % run)
+                return
+    return change
 
 
 def add_busybox(context):
@@ -103,7 +165,7 @@ def add_busybox(context):
     shutil.copy(BUSYBOX, os.path.join(context, "root/bin/sh"))
 
 
-def steps(_context, _files, salt=""):
+def steps(_context, _scale, salt=""):
     """Many small RUN steps on a Debian base: what starting, diffing and committing a step costs."""
     return "FROM %s\n" % BASE_NAME + "".join("RUN echo %d %s > /f%d\n" % (n, salt, n) for n in range(RUN_STEPS))
 
@@ -114,7 +176,7 @@ def change_steps(context, run):
         file.write(steps(context, 0, run))
 
 
-def stages(context, _files):
+def stages(context, _scale):
     """Independent stages of one CPU second each: what is lost by not running them at the same time."""
     add_busybox(context)
     work = "i=0; while [ $i -lt %d ]; do i=$((i+1)); sh -c 'j=0; while [ $j -lt 8000 ]; do j=$((j+1)); done'; done" % STAGE_ROUNDS
@@ -123,6 +185,22 @@ def stages(context, _files):
         lines.append("FROM scratch AS s%d\nCOPY root /\nRUN echo %d; %s; echo %d > /tmp/%d\n" % (number, number, work, number, number))
     lines.append("FROM scratch\n" + "".join("COPY --from=s%d /tmp/%d /\n" % (n, n) for n in range(STAGES)))
     return "".join(lines)
+
+
+def one_byte(context, _scale):
+    """A byte on a Debian base: what is done with a base that nobody looks into."""
+    change_byte(context, "")
+    return "FROM %s\nCOPY byte /byte\n" % BASE_NAME
+
+
+def change_byte(context, _run):
+    path = os.path.join(context, "byte")
+    before = 0
+    if os.path.exists(path):
+        with open(path, "rb") as file:
+            before = file.read(1)[0]
+    with open(path, "wb") as file:
+        file.write(bytes([(before + 1) % 256]))
 
 
 def uses_base(context):
@@ -161,6 +239,11 @@ def base_layout(layout, tarball):
     manifest = {"mediaType": kind + "manifest.v1+json", **put(json.dumps(manifest).encode()),
                 "annotations": {"org.opencontainers.image.ref.name": BASE_NAME}}
     write_index(layout, [manifest])
+
+
+def base_digest(layout):
+    with open(os.path.join(layout, "index.json")) as file:
+        return json.load(file)["manifests"][0]["digest"]
 
 
 def empty_layout(layout):

@@ -118,7 +118,8 @@ fn to_json(environment: &Environment) -> Result<Value, Failure> {
     }))
 }
 
-fn processors() -> usize {
+/// Returns how many threads this machine runs at once.
+pub(crate) fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
 }
 

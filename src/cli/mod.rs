@@ -6,6 +6,7 @@
 //! Here, and nowhere in the library, arguments, environment, terminal and clock are read. Results go to
 //! standard output, everything else to standard error.
 
+mod bench;
 mod build;
 mod buildx;
 mod cache_options;
@@ -126,6 +127,9 @@ enum Command {
     /// Answers docker's contexts: there is one.
     #[command(subcommand)]
     Context(contexts::Command),
+    /// Measures what this machine does with a directory.
+    #[command(subcommand)]
+    Bench(bench::Command),
     /// Shows how kiln works on this machine.
     Info(info::InfoArgs),
     /// Shows the version, as docker's.
@@ -179,6 +183,7 @@ fn dispatch(command: &Command, global: &Global) -> Outcome {
         Command::Builder(command) => system::run_builder(command, &enter()?),
         Command::Buildx(args) => buildx::run(args, &enter()?),
         Command::Context(command) => contexts::run(command),
+        Command::Bench(command) => bench::run(command),
         Command::Info(args) => args.run(&enter()?),
         Command::Version(args) => args.run(),
         Command::Completion { shell } => {

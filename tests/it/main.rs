@@ -7,6 +7,7 @@ mod support;
 
 mod architecture;
 mod archive;
+mod bench;
 mod build;
 mod cache;
 mod cache_exchange;
