@@ -65,14 +65,11 @@ pub(super) fn turn(error: &Error, at: &Standing) -> Turn {
             Turn::Anew(Way::Whole)
         }
         _ if !error.is_transient() => Turn::GiveUp,
-        _ => match (error, at.way) {
-            (Error::Network { problem: Problem::Broken | Problem::Timeout, .. }, Way::Whole)
-                if at.offset == 0 && at.stalls >= STALLS && at.size > LONG_CHUNK =>
-            {
-                Turn::Wait(Way::Chunks(LONG_CHUNK))
-            }
-            (_, way) => Turn::Wait(way),
-        },
+        _ => {
+            let broken = matches!(error, Error::Network { problem: Problem::Broken | Problem::Timeout, .. });
+            let stuck = broken && at.offset == 0 && at.stalls >= STALLS;
+            Turn::Wait(if stuck { shorter(at) } else { None }.unwrap_or(at.way))
+        }
     }
 }
 
@@ -158,6 +155,7 @@ mod tests {
             ("cut once", broken(), whole, Turn::Wait(Way::Whole)),
             ("cut again", broken(), Standing { stalls: 2, ..whole }, Turn::Wait(Way::Chunks(LONG_CHUNK))),
             ("cut, but it goes on", broken(), Standing { stalls: 2, ..resumed }, Turn::Wait(Way::Whole)),
+            ("a chunk is cut", broken(), Standing { stalls: 2, ..chunks }, Turn::Wait(Way::Chunks(4 * MIB))),
             ("small", broken(), Standing { stalls: 2, size: MIB, ..whole }, Turn::Wait(Way::Whole)),
         ] {
             assert_eq!(turn(&error, &at), expected, "{what}");
