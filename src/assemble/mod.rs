@@ -22,7 +22,7 @@ use oci_spec::image::{
 use serde::Serialize;
 
 pub use self::history::NewEntry;
-pub use self::read::{Document, config_of, image_of, parse, read, select};
+pub use self::read::{Document, blob_of, config_of, image_of, parse, read, select};
 pub use crate::oci::media_type::Flavor;
 
 use crate::digest::{self, Digest};

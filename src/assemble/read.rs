@@ -52,7 +52,7 @@ pub fn select(store: &Store, root: &Blob, platform: &Platform) -> Result<(Blob, 
     let mut blob = root.clone();
     for _ in 0..NESTING_LIMIT {
         match parse(blob.digest, &store.read_blob(&blob)?)? {
-            Document::Index(index) => blob = checked(blob.digest, select_platform(&index, platform)?)?,
+            Document::Index(index) => blob = blob_of(blob.digest, select_platform(&index, platform)?)?,
             Document::Manifest(manifest) => return Ok((blob, *manifest)),
         }
     }
@@ -100,7 +100,7 @@ pub fn parse(digest: Digest, bytes: &[u8]) -> Result<Document, Error> {
 /// # Errors
 /// If the manifest holds something else than an image, or names the config by something else than sha256.
 pub fn config_of(digest: Digest, manifest: &ImageManifest) -> Result<Blob, Error> {
-    let blob = checked(digest, manifest.config())?;
+    let blob = blob_of(digest, manifest.config())?;
     // What old versions of docker and of registries wrote for an image's config (distribution issue 1621).
     let unspecific = ["", "application/octet-stream", "application/json", "text/html"];
     if Flavor::Oci.of(&blob.media_type) != media_type::CONFIG
@@ -130,11 +130,15 @@ pub fn image_of(digest: Digest, manifest: &ImageManifest, config: &[u8]) -> Resu
     let layers = blobs
         .iter()
         .zip(diff_ids)
-        .map(|(descriptor, diff_id)| Ok(Layer { blob: checked(digest, descriptor)?, diff_id: *diff_id }))
+        .map(|(descriptor, diff_id)| Ok(Layer { blob: blob_of(digest, descriptor)?, diff_id: *diff_id }))
         .collect::<Result<_, Error>>()?;
     Ok(Image { manifest: digest, id: config_digest, config, layers, remote: None })
 }
 
-fn checked(document: Digest, descriptor: &oci_spec::image::Descriptor) -> Result<Blob, Error> {
+/// Returns the blob that a descriptor of `document` names.
+///
+/// # Errors
+/// If it names it by something else than sha256.
+pub fn blob_of(document: Digest, descriptor: &oci_spec::image::Descriptor) -> Result<Blob, Error> {
     Blob::try_from(descriptor).map_err(|source| Error::Digest { digest: document, source })
 }

@@ -7,12 +7,12 @@
 use std::collections::{HashSet, VecDeque};
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use super::error::Error;
 use super::hosts::Endpoint;
 use super::transport::{Method, Request, header, protocol};
-use super::{Registry, in_turn, store_error};
+use super::{Registry, in_turn, lock, store_error, wrong_bytes};
 use crate::digest::Digest;
 use crate::image::Blob;
 use crate::reference::Reference;
@@ -223,12 +223,10 @@ impl Registry {
     ) -> Result<(), Error> {
         let writer = writer.expect("a finished download has a writer");
         writer.commit_as(blob).map_err(|error| match error {
-            store::Error::Mismatch { actual, actual_size, .. } => Error::Mismatch {
-                host: endpoint.host.clone(),
-                repository: endpoint.repository.clone(),
-                digest: blob.digest,
-                actual: format!("{actual}, {actual_size} bytes or more of {}", blob.size),
-            },
+            store::Error::Mismatch { actual, actual_size, .. } => {
+                let actual = format!("{actual}, {actual_size} bytes or more of {}", blob.size);
+                wrong_bytes(endpoint, blob.digest, actual)
+            }
             other => store_error(&blob.digest, other),
         })
     }
@@ -260,8 +258,4 @@ impl Job<'_> {
         let done = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
         (self.progress)(done, self.total);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

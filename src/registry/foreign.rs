@@ -2,10 +2,11 @@
 //! layers, image-spec descriptor.md).
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use oci_spec::image::ImageManifest;
 
+use super::lock;
 use super::transport::Url;
 use crate::digest::Digest;
 
@@ -22,13 +23,13 @@ impl Foreign {
             if let Ok(digest) = layer.digest().to_string().parse()
                 && !urls.is_empty()
             {
-                self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, urls);
+                lock(&self.0).insert(digest, urls);
             }
         }
     }
 
     /// Returns where a blob lies besides.
     pub(super) fn urls(&self, digest: &Digest) -> Vec<Url> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(digest).cloned().unwrap_or_default()
+        lock(&self.0).get(digest).cloned().unwrap_or_default()
     }
 }

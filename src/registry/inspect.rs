@@ -6,7 +6,7 @@ use super::error::Error;
 use super::hosts::Endpoint;
 use super::resolve::{manifest_request, too_large};
 use super::transport::{Answer, Method, Request, header, protocol};
-use super::{Registry, in_turn};
+use super::{Registry, in_turn, wrong_bytes};
 use crate::digest::Digest;
 use crate::image::Blob;
 use crate::oci::media_type;
@@ -63,12 +63,9 @@ impl Registry {
                 served(endpoint, answer)
             })?;
             match reference.digest {
-                Some(digest) if digest != served.blob.digest => Err(Error::Mismatch {
-                    host: endpoint.host.clone(),
-                    repository: endpoint.repository.clone(),
-                    digest,
-                    actual: served.blob.digest.to_string(),
-                }),
+                Some(digest) if digest != served.blob.digest => {
+                    Err(wrong_bytes(endpoint, digest, served.blob.digest.to_string()))
+                }
                 _ => Ok(served),
             }
         })

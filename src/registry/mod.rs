@@ -42,7 +42,7 @@ mod transport;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use self::certificates::Certificates;
 pub use self::credentials::{
@@ -162,6 +162,17 @@ fn in_turn<T>(
         }
         _ => error,
     })
+}
+
+/// The error for bytes that are not those that `digest` names.
+fn wrong_bytes(endpoint: &Endpoint, digest: Digest, actual: String) -> Error {
+    let Endpoint { host, repository, .. } = endpoint.clone();
+    Error::Mismatch { host, repository, digest, actual }
+}
+
+/// Locks what stays whole when a thread panics in the middle.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn store_error(digest: &Digest, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {

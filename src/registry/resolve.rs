@@ -1,11 +1,11 @@
 //! From a name to an image or something else that has a manifest and a config: those two, no layer.
 
-use oci_spec::image::{Descriptor, ImageManifest};
+use oci_spec::image::ImageManifest;
 
 use super::error::Error;
 use super::hosts::Endpoint;
-use super::transport::{Method, Request, header, protocol};
-use super::{Registry, in_turn, store_error};
+use super::transport::{CONTENT_DIGEST, Method, Request, header, protocol};
+use super::{Registry, in_turn, store_error, wrong_bytes};
 use crate::assemble::{self, Document};
 use crate::digest::Digest;
 use crate::image::{Blob, Image};
@@ -19,9 +19,6 @@ const MANIFEST_TYPES: &str = concat!(
     "application/vnd.docker.distribution.manifest.list.v2+json, ",
     "application/vnd.docker.distribution.manifest.v2+json"
 );
-
-/// What a registry says of the document that it serves.
-const CONTENT_DIGEST: header::HeaderName = header::HeaderName::from_static("docker-content-digest");
 
 /// As deep as [`assemble::read`] goes.
 const NESTING_LIMIT: usize = 4;
@@ -61,8 +58,7 @@ impl Registry {
         in_turn(&endpoints, &reference.to_string(), |endpoint| {
             let unusable = |source| unusable(endpoint, source);
             let Documents { named, digest, manifest, config } =
-                self.documents_at(endpoint, reference, platform)?;
-            assemble::config_of(digest, &manifest).map_err(unusable)?;
+                self.documents_at(endpoint, reference, platform, assemble::config_of)?;
             let mut image = assemble::image_of(digest, &manifest, &config).map_err(unusable)?;
             if !image.layers.iter().all(|layer| self.store.contains(&layer.blob)) {
                 image.remote = Some(reference.clone());
@@ -88,16 +84,19 @@ impl Registry {
     ) -> Result<(ImageManifest, Vec<u8>), Error> {
         let endpoints = self.hosts.endpoints(reference)?;
         in_turn(&endpoints, &reference.to_string(), |endpoint| {
-            let documents = self.documents_at(endpoint, reference, platform)?;
+            let any = |digest, manifest: &ImageManifest| assemble::blob_of(digest, manifest.config());
+            let documents = self.documents_at(endpoint, reference, platform, any)?;
             Ok((documents.manifest, documents.config))
         })
     }
 
+    /// `config_of` finds the config, or refuses what is not wanted before more of it is asked for.
     fn documents_at(
         &self,
         endpoint: &Endpoint,
         reference: &Reference,
         platform: &Platform,
+        config_of: impl Fn(Digest, &ImageManifest) -> Result<Blob, assemble::Error>,
     ) -> Result<Documents, Error> {
         let named = match reference.digest {
             Some(digest) => digest,
@@ -107,7 +106,7 @@ impl Registry {
             }
         };
         let (digest, manifest) = self.manifest(endpoint, reference, named, platform)?;
-        let config = checked(digest, manifest.config()).map_err(|source| unusable(endpoint, source))?;
+        let config = config_of(digest, &manifest).map_err(|source| unusable(endpoint, source))?;
         let config = self.config(endpoint, &config)?;
         Ok(Documents { named, digest, manifest, config })
     }
@@ -129,7 +128,9 @@ impl Registry {
                         reference: reference.to_string(),
                         source: Box::new(source),
                     })?;
-                    digest = checked(digest, selected).map_err(|source| unusable(endpoint, source))?.digest;
+                    digest = assemble::blob_of(digest, selected)
+                        .map_err(|source| unusable(endpoint, source))?
+                        .digest;
                 }
             }
         }
@@ -144,12 +145,7 @@ impl Registry {
                 let bytes = self.retry.ask(|| self.ask_for_manifest(endpoint, &digest.to_string()))?;
                 let actual = Digest::of(&bytes);
                 if actual != *digest {
-                    return Err(Error::Mismatch {
-                        host: endpoint.host.clone(),
-                        repository: endpoint.repository.clone(),
-                        digest: *digest,
-                        actual: actual.to_string(),
-                    });
+                    return Err(wrong_bytes(endpoint, *digest, actual.to_string()));
                 }
                 self.store.put(&bytes).map_err(|error| store_error(digest, error))?;
                 bytes
@@ -216,8 +212,4 @@ pub(super) fn too_large(endpoint: &Endpoint, what: &str, size: u64) -> Error {
         repository: endpoint.repository.clone(),
         reason: format!("{what} of {size} bytes"),
     }
-}
-
-fn checked(document: Digest, descriptor: &Descriptor) -> Result<Blob, assemble::Error> {
-    Blob::try_from(descriptor).map_err(|source| assemble::Error::Digest { digest: document, source })
 }

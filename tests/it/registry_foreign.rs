@@ -181,5 +181,7 @@ fn what_is_no_image_is_refused_by_its_kind() {
             assert_eq!(ended.code, Some(1), "{said}");
             assert!(ended.stderr.contains(said), "{said}: {}", ended.stderr);
         }
+        let blobs = server.requests().into_iter().filter(|request| request.path.contains("/blobs/")).count();
+        assert_eq!(blobs, 0, "{said}: what is refused is not fetched");
     }
 }

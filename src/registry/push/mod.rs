@@ -28,19 +28,19 @@ mod way;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use self::limits::Limits;
 pub use self::report::{How, Pushed, PushedBlob, Step};
 
 use self::plan::{Part, Plan, Planned};
-use self::upload::{CONTENT_DIGEST, Session, Traffic};
+use self::upload::{Session, Traffic};
 use super::error::{Action, Error};
 use super::hosts::Endpoint;
 use super::resolve::manifest_request;
-use super::transport::{Answer, Body, Method, Request, Scopes, header};
-use super::{Registry, store_error};
+use super::transport::{Answer, Body, CONTENT_DIGEST, Method, Request, Scopes, header};
+use super::{Registry, lock, store_error};
 use crate::digest::Digest;
 use crate::image::Blob;
 use crate::reference::{DEFAULT_TAG, Reference};
@@ -381,8 +381,4 @@ fn same_digest(endpoint: &Endpoint, answer: &Answer<'_>, sent: &Digest) -> Resul
         }),
         _ => Ok(()),
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

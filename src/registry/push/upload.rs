@@ -7,15 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::super::error::Error;
 use super::super::hosts::Endpoint;
 use super::super::transport::{Answer, Body, Method, Part, Request, Url, header, protocol};
-use super::super::{Registry, store_error};
+use super::super::{Registry, lock, store_error};
 use super::limits;
 use super::way::{self, Standing, Turn, Way};
 use crate::image::Blob;
 use crate::store;
-
-/// What a registry says of the bytes that it has taken.
-pub(super) const CONTENT_DIGEST: header::HeaderName =
-    header::HeaderName::from_static("docker-content-digest");
 
 const CHUNK_MIN: header::HeaderName = header::HeaderName::from_static("oci-chunk-min-length");
 const CHUNK_MAX: header::HeaderName = header::HeaderName::from_static("oci-chunk-max-length");
@@ -309,13 +305,13 @@ impl Registry {
     /// What the registry names counts more than what is known of its host; what it has refused is too long in any
     /// case.
     fn longest_request(&self, host: &str, named: Option<u64>) -> Option<u64> {
-        let learned = super::lock(&self.longest_requests).get(host).copied();
+        let learned = lock(&self.longest_requests).get(host).copied();
         let known = || limits::profile(host).and_then(|profile| profile.request);
         learned.into_iter().chain(named.or_else(known)).min()
     }
 
     fn learn_longest_request(&self, host: &str, length: u64) {
-        super::lock(&self.longest_requests).insert(host.to_owned(), length);
+        lock(&self.longest_requests).insert(host.to_owned(), length);
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -18,6 +18,7 @@ use serde::Deserialize;
 use super::super::credentials::{Credential, Credentials};
 use super::super::error::{Action, Error, excerpt};
 use super::super::hosts::{Access, Endpoint};
+use super::super::lock;
 use super::http::{Body, Http, host_of};
 use super::{protocol, said};
 
@@ -316,10 +317,6 @@ fn secret(scheme: &str, value: &str) -> Result<HeaderValue, Error> {
         .map_err(|_| Error::Setup(excerpt("a token holds letters that no header may hold").into()))?;
     header.set_sensitive(true);
     Ok(header)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use tokio::runtime::Runtime;
 use super::super::certificates::{Certificates, Trust};
 use super::super::error::{Error, Problem};
 use super::super::hosts::Access;
+use super::super::lock;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -143,13 +144,13 @@ impl Http {
 
     fn client(&self, host: &str, access: Access) -> Result<reqwest::Client, Error> {
         let key = (host.to_owned(), access);
-        if let Some(known) = self.clients.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+        if let Some(known) = lock(&self.clients).get(&key) {
             return Ok(known.clone());
         }
         // Not under the lock: reading certificates takes a while. Made twice in a race, it works twice.
         let trust = if access == Access::Http { Trust::default() } else { self.certificates.of(host)? };
         let client = build(access, &trust).map_err(|error| Error::Setup(Box::new(error)))?;
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clients = lock(&self.clients);
         Ok(clients.entry(key).or_insert(client).clone())
     }
 }

@@ -33,6 +33,10 @@ use super::error::{Action, BODY_LIMIT, Error, excerpt, retry_after};
 use super::hosts::{Access, Endpoint};
 use crate::reference::DEFAULT_REGISTRY;
 
+/// What a registry says of the bytes that it serves or has taken.
+pub(super) const CONTENT_DIGEST: header::HeaderName =
+    header::HeaderName::from_static("docker-content-digest");
+
 /// As many as Go's client follows.
 const REDIRECT_LIMIT: usize = 10;
 
