@@ -2,12 +2,14 @@
 //!
 //! 1. [`parse`](crate::dockerfile::parse()): text to typed instructions, all findings at once
 //! 2. [`lower`](crate::lower::lower): instructions to a graph; asks for bases until it has each manifest and config
-//! 3. [`solve`]: lists contexts, runs what the cache does not answer, packs the layers of the images
+//! 3. [`solve`]: lists contexts, runs what the cache does not answer, packs the layers of the images; `ahead` sends them
+//!    to the registries that they are pushed to
 //! 4. [`assemble`](crate::assemble): config and manifest
 //! 5. `export`: the image goes where it was asked for, and the cache too
 //!
 //! Everything that depends on the surroundings (time, user, credentials) arrives in the [`Request`].
 
+mod ahead;
 mod bases;
 mod built;
 mod cache;
@@ -256,7 +258,9 @@ pub fn build(
         states: solve::States::default(),
     };
     let (built, times, solution) = cache::without_broken(&mut workshop, |workshop| {
-        let solution = solve::solve(&graph, workshop, request.what_to_pack())?;
+        let solution = ahead::while_building(request, registry, workshop, |on_ready| {
+            solve::solve(&graph, workshop, request.what_to_pack(), on_ready)
+        })?;
         contexts.remember();
         let (built, times) = export::export(request, &graph, &solution, workshop, registry)?;
         Ok((built, times, solution))

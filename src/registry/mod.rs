@@ -54,7 +54,7 @@ pub use self::hosts::{Access, Endpoint, Hosts};
 pub use self::inspect::{Referrer, Served};
 pub use self::login::Login;
 pub use self::pull::Pulled;
-pub use self::push::{How, Limits, Pushed, PushedBlob, Step};
+pub use self::push::{Ahead, AheadOf, How, Limits, Pushed, PushedBlob, Step};
 pub use self::retry::{Notice, Patience};
 
 use self::fetch::InFlight;
@@ -106,6 +106,8 @@ pub struct Registry {
     longest_requests: Mutex<BTreeMap<String, u64>>,
     /// What this process has pushed: repository and manifest or index.
     pushed: Mutex<BTreeSet<(String, Digest)>>,
+    /// The blobs that are in a repository and wait for a manifest that names them.
+    ahead: Mutex<BTreeMap<(String, Digest), How>>,
 }
 
 impl Registry {
@@ -126,6 +128,7 @@ impl Registry {
             foreign: Foreign::default(),
             longest_requests: Mutex::default(),
             pushed: Mutex::default(),
+            ahead: Mutex::default(),
         })
     }
 }

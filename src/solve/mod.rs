@@ -7,7 +7,7 @@
 //!
 //! The room has never heard of Dockerfiles or of registries: it gets a [`Graph`], an injected
 //! `fetch` for the layers of bases and caches, [`Imports`] of other caches' records, and [`Remotes`] for the files of
-//! other machines. [`kept`] says what the cache holds of a solved graph, for those who take it elsewhere.
+//! other machines; whoever wants layers before the solution is there hears of each as [`Ready`]. [`kept`] says what the cache holds of a solved graph, for those who take it elsewhere.
 
 mod bytes;
 mod copy;
@@ -187,14 +187,42 @@ pub enum Pack {
     Everything,
 }
 
+/// A layer in the form in which images name it, while other steps may still run.
+#[derive(Debug)]
+pub struct Ready<'a> {
+    /// The layer's blob. A step's is in the store; a base's may not be.
+    pub blob: &'a Blob,
+    /// What will name it.
+    pub of: ReadyOf,
+}
+
+/// What a layer belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadyOf {
+    /// An image that stands on it.
+    Base,
+    /// A step of an image.
+    Image,
+    /// A step behind the images, which only a cache holds.
+    Cache,
+}
+
+/// Hears of layers as soon as they are ready; nothing if no step has to be done.
+pub type OnReady<'a> = dyn Fn(Ready<'_>) + Sync + 'a;
+
 /// Does what the outputs of `graph` need, and packs what `pack` says.
 ///
 /// # Errors
 /// The first failure, after everything that was running has ended.
-pub fn solve(graph: &Graph, workshop: &Workshop<'_>, pack: Pack) -> Result<Solution, Error> {
+pub fn solve(
+    graph: &Graph,
+    workshop: &Workshop<'_>,
+    pack: Pack,
+    on_ready: &OnReady<'_>,
+) -> Result<Solution, Error> {
     let keys = key::definitions(graph, workshop)?;
     let plan = demand::plan(graph, &keys, workshop);
-    schedule::run(graph, &keys, plan, workshop, pack)
+    schedule::run(graph, &keys, plan, workshop, pack, on_ready)
 }
 
 /// Returns the layers of a packed snapshot, base first.

@@ -9,10 +9,11 @@ use super::demand::{Answer, Demand, lookup, packed_steps};
 use super::error::{Cause, Error};
 use super::journal::Fates;
 use super::key::{self, Definition};
-use super::{Pack, Snapshot, Solution, Workshop, copy, identity, pack, run, unpack};
+use super::{OnReady, Pack, Ready, ReadyOf, Snapshot, Solution, Workshop, copy, identity, pack, run, unpack};
 use crate::cache::{Key, Record, differing};
 use crate::event::{Event, Outcome};
 use crate::graph::{Graph, Op, StepId};
+use crate::image::Blob;
 use crate::sandbox::Overlay;
 
 /// A step's result: `None` for an empty root file system.
@@ -37,14 +38,20 @@ pub(super) fn run(
     plan: Vec<Demand>,
     workshop: &Workshop<'_>,
     pack: Pack,
+    on_ready: &OnReady<'_>,
 ) -> Result<Solution, Error> {
     let fates = Fates::new(graph);
+    let in_image = packed_steps(graph);
     let packed = match pack {
         Pack::Nothing => vec![false; graph.steps().len()],
-        Pack::Images => packed_steps(graph),
+        Pack::Images => in_image.clone(),
         Pack::Everything => vec![true; graph.steps().len()],
     };
-    let shared = Shared { graph, definitions, packed, workshop, fates: &fates };
+    let is_done = |id: StepId| {
+        matches!(plan[id.index()], Demand::Perform { .. }) && !matches!(graph.step(id).op, Op::Base(_))
+    };
+    let on_ready = graph.ids().any(is_done).then_some(on_ready);
+    let shared = Shared { graph, definitions, packed, in_image, on_ready, workshop, fates: &fates };
     let (sender, receiver) = channel();
     let result = std::thread::scope(|scope| {
         let mut state = State::new(graph, plan);
@@ -171,6 +178,7 @@ impl State {
     fn without_work(&mut self, shared: &Shared<'_>, id: StepId) -> Option<Made> {
         if let Op::Base(image) = &shared.graph.step(id).op {
             shared.announce(id, Outcome::Done, Duration::ZERO);
+            image.layers.iter().for_each(|layer| shared.ready(id, &layer.blob));
             return Some(Snapshot::of_image(image));
         }
         match &self.plan[id.index()] {
@@ -182,6 +190,8 @@ impl State {
                     let (directory, result_key) = (found.record.directory.clone(), found.record.result);
                     self.to_pack
                         .push_back((id, Pending { snapshot: snapshot.clone(), result_key, directory }));
+                } else {
+                    shared.packed_before(id, &snapshot);
                 }
                 Some(Some(snapshot))
             }
@@ -236,6 +246,10 @@ struct Shared<'a> {
     definitions: &'a [Definition],
     /// Whether the result of a step is packed.
     packed: Vec<bool>,
+    /// Whether the result of a step is part of an image.
+    in_image: Vec<bool>,
+    /// Nobody where nothing is done.
+    on_ready: Option<&'a OnReady<'a>>,
     workshop: &'a Workshop<'a>,
     fates: &'a Fates,
 }
@@ -265,6 +279,7 @@ impl Shared<'_> {
                 let (inputs, result) = (definition.inputs.clone(), Some(result_key));
                 let record = Record { inputs, result, ..found.record };
                 pack::keep(&record, definition, None, workshop)?;
+                self.packed_before(id, &snapshot);
                 let pending = self.must_pack(id, &snapshot).then(|| Pending {
                     snapshot: snapshot.clone(),
                     result_key: Some(result_key),
@@ -316,12 +331,35 @@ impl Shared<'_> {
         let definition = &self.definitions[id.index()];
         pack::pack(&pending.snapshot, Some(&definition.name), self.workshop, &self.workshop.packing)?;
         let Pending { snapshot, result_key, directory } = pending;
+        self.ready(id, &snapshot.layer().blob);
         pack::record(snapshot, definition, *result_key, directory.clone(), self.workshop)
     }
 
     /// Tells whether the step's result becomes a layer of an image and is not packed as that needs it.
     fn must_pack(&self, id: StepId, snapshot: &Snapshot) -> bool {
         self.packed[id.index()] && snapshot.packed_here().is_none()
+    }
+
+    /// Tells of a layer that an earlier build has packed as this one needs it, if its bytes are here.
+    fn packed_before(&self, id: StepId, snapshot: &Snapshot) {
+        if let Some(layer) = snapshot.packed_here()
+            && self.packed[id.index()]
+            && self.workshop.store.contains(&layer.blob)
+        {
+            self.ready(id, &layer.blob);
+        }
+    }
+
+    fn ready(&self, id: StepId, blob: &Blob) {
+        let Some(on_ready) = self.on_ready else { return };
+        let of = match (&self.graph.step(id).op, self.in_image[id.index()]) {
+            (Op::Base(_), true) => ReadyOf::Base,
+            // No cache holds it: whoever builds on it names it.
+            (Op::Base(_), false) => return,
+            (_, true) => ReadyOf::Image,
+            (_, false) => ReadyOf::Cache,
+        };
+        on_ready(Ready { blob, of });
     }
 
     /// Says which inputs differ from those of the last build of the same step; `None` if there was none.

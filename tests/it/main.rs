@@ -30,6 +30,7 @@ mod progress;
 mod pull;
 mod pull_faults;
 mod push;
+mod push_ahead;
 mod push_cli;
 mod push_faults;
 mod push_secrets;

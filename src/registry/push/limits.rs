@@ -41,8 +41,11 @@ pub(super) fn profile(host: &str) -> Option<&'static Profile> {
     PROFILES.iter().find(|profile| profile.host == host)
 }
 
-/// Checks one image against what the user says and what the host is known to take.
-pub(super) fn check(image: &Planned, given: &Limits, host: &str) -> Result<(), Error> {
+/// A limit, and whose it is.
+type Limit = Option<(u64, String)>;
+
+/// Returns the limits of a layer and of an image at `host`.
+fn effective(given: &Limits, host: &str) -> (Limit, Limit) {
     let known = profile(host).map(|profile| profile.limits).unwrap_or_default();
     let (own, others) = ("what was asked for".to_owned(), format!("what {host} is known to take"));
     let lower = |given: Option<u64>, known: Option<u64>| match (given, known) {
@@ -50,7 +53,19 @@ pub(super) fn check(image: &Planned, given: &Limits, host: &str) -> Result<(), E
         (Some(given), _) => Some((given, own.clone())),
         (None, known) => known.map(|known| (known, others.clone())),
     };
-    let (layer_limit, image_limit) = (lower(given.layer, known.layer), lower(given.image, known.image));
+    (lower(given.layer, known.layer), lower(given.image, known.image))
+}
+
+/// Tells whether a layer may be sent to `host` when layers of `sum` bytes, it among them, were.
+pub(super) fn allow(sum: u64, layer: u64, given: &Limits, host: &str) -> bool {
+    let within = |size: u64, limit: Limit| limit.is_none_or(|(limit, _)| size <= limit);
+    let (layer_limit, image_limit) = effective(given, host);
+    within(layer, layer_limit) && within(sum, image_limit)
+}
+
+/// Checks one image against what the user says and what the host is known to take.
+pub(super) fn check(image: &Planned, given: &Limits, host: &str) -> Result<(), Error> {
+    let (layer_limit, image_limit) = effective(given, host);
     let mut sum = 0;
     let count = image.parts.len().saturating_sub(1);
     for (index, part) in image.parts.iter().enumerate() {

@@ -17,20 +17,22 @@
 //! - The registry's answers are compared with what was sent; what the store holds was verified when it came in and
 //!   is not hashed again.
 //!
-//! Mirrors are not pushed to.
+//! Mirrors are not pushed to. Layers of a build that still runs go [`ahead`] of the push.
 
+mod ahead;
 mod limits;
 mod plan;
 mod report;
 mod upload;
 mod way;
 
-use std::collections::{BTreeSet, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+pub use self::ahead::{Ahead, AheadOf};
 pub use self::limits::Limits;
 pub use self::report::{How, Pushed, PushedBlob, Step};
 
@@ -52,13 +54,11 @@ const PARALLEL: usize = 4;
 /// How often it is told how many bytes went out.
 const TELL_EVERY: Duration = Duration::from_millis(100);
 
-/// The state of one call of [`Registry::push`].
+/// What blobs are brought into: one repository of one registry.
 struct Job<'j> {
     endpoint: Endpoint,
     reference: &'j Reference,
-    tell: &'j (dyn Fn(Step<'_>) + Sync),
     traffic: Arc<Traffic>,
-    to_send: AtomicU64,
 }
 
 impl Registry {
@@ -85,12 +85,12 @@ impl Registry {
             limits::check(image, limits, &endpoints[0].host)?;
         }
         let (endpoint, named) = self.target(&endpoints, reference)?;
-        let job = Job { endpoint, reference, tell, traffic: Arc::default(), to_send: AtomicU64::new(0) };
+        let job = Job { endpoint, reference, traffic: Arc::default() };
         let unchanged = named == Some(root.digest);
         let settled =
             if unchanged { plan.below(BTreeSet::from([root.digest])) } else { self.settled(&job, &plan)? };
         let parts = plan.blobs(&settled);
-        let mut blobs = self.place_all(&job, &parts)?;
+        let mut blobs = self.place_all(&job, &parts, tell)?;
         if !unchanged {
             self.put_documents(&job, &plan, &settled)?;
         }
@@ -169,37 +169,23 @@ impl Registry {
     }
 
     /// Brings blobs into the repository, several at a time.
-    fn place_all(&self, job: &Job<'_>, parts: &[&Part]) -> Result<Vec<PushedBlob>, Error> {
-        let queue: Mutex<VecDeque<_>> = Mutex::new(parts.iter().enumerate().collect());
+    fn place_all(
+        &self,
+        job: &Job<'_>,
+        parts: &[&Part],
+        tell: &(dyn Fn(Step<'_>) + Sync),
+    ) -> Result<Vec<PushedBlob>, Error> {
         let (placed, first_error) = (Mutex::new(Vec::new()), Mutex::new(None));
-        let (finished, ticks) = mpsc::channel::<()>();
-        std::thread::scope(|scope| {
-            if !parts.is_empty() {
-                scope.spawn(|| job.tell_of_traffic(ticks));
+        job.traffic.share(parts.iter().enumerate(), tell, |(index, part)| match self.place(job, part) {
+            Ok(blob) => {
+                tell(Step::Blob(&blob));
+                lock(&placed).push((index, blob));
             }
-            for _ in 0..PARALLEL.min(parts.len()) {
-                let finished = finished.clone();
-                let (queue, placed, first_error) = (&queue, &placed, &first_error);
-                scope.spawn(move || {
-                    while !job.stopped()
-                        && let Some((index, part)) = { lock(queue).pop_front() }
-                    {
-                        match self.place(job, part) {
-                            Ok(blob) => {
-                                (job.tell)(Step::Blob(&blob));
-                                lock(placed).push((index, blob));
-                            }
-                            Err(error) => {
-                                // In this order, so that no `Cancelled` gets in before its reason.
-                                lock(first_error).get_or_insert(error);
-                                job.traffic.stopped.store(true, Ordering::Relaxed);
-                            }
-                        }
-                    }
-                    drop(finished);
-                });
+            Err(error) => {
+                // In this order, so that no `Cancelled` gets in before its reason.
+                lock(&first_error).get_or_insert(error);
+                job.traffic.stop();
             }
-            drop(finished);
         });
         if let Some(error) = first_error.into_inner().unwrap_or_else(PoisonError::into_inner) {
             return Err(error);
@@ -214,6 +200,8 @@ impl Registry {
         let Part { blob, .. } = part;
         let how = if part.foreign {
             How::Foreign
+        } else if let Some(how) = self.sent_ahead(job.reference, &blob.digest) {
+            how
         } else if self.retry.ask(|| self.has_blob(&job.endpoint, blob))? {
             How::Present
         } else {
@@ -229,7 +217,7 @@ impl Registry {
         if !self.store.contains(blob) {
             self.fetch_from_anywhere(blob)?;
         }
-        job.to_send.fetch_add(blob.size, Ordering::Relaxed);
+        job.traffic.to_send.fetch_add(blob.size, Ordering::Relaxed);
         let began = Instant::now();
         let bytes = self.upload(&job.endpoint, blob, session, &job.traffic)?;
         Ok(How::Uploaded { bytes, elapsed: began.elapsed() })
@@ -325,21 +313,49 @@ enum Mounted {
     Nowhere(Option<Session>),
 }
 
-impl Job<'_> {
-    fn stopped(&self) -> bool {
-        self.traffic.stopped.load(Ordering::Relaxed)
+impl Traffic {
+    /// Ends what is being sent.
+    fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
     }
 
-    /// Tells how many bytes went out until all senders are gone.
-    fn tell_of_traffic(&self, senders: mpsc::Receiver<()>) {
+    /// Does `work` with each of `items`, several at a time, until there are no more or the traffic is stopped; tells how
+    /// many bytes went out.
+    fn share<T: Send>(
+        &self,
+        items: impl Iterator<Item = T> + Send,
+        tell: &(dyn Fn(Step<'_>) + Sync),
+        work: impl Fn(T) + Sync,
+    ) {
+        let items = Mutex::new(items);
+        let (working, workers) = mpsc::channel::<()>();
+        std::thread::scope(|scope| {
+            for _ in 0..PARALLEL {
+                let (working, items, work) = (working.clone(), &items, &work);
+                scope.spawn(move || {
+                    while !self.stopped.load(Ordering::Relaxed)
+                        && let Some(item) = { lock(items).next() }
+                    {
+                        work(item);
+                    }
+                    drop(working);
+                });
+            }
+            drop(working);
+            self.tell_of_bytes(&workers, tell);
+        });
+    }
+
+    /// Tells how many bytes went out until all workers are gone.
+    fn tell_of_bytes(&self, workers: &mpsc::Receiver<()>, tell: &(dyn Fn(Step<'_>) + Sync)) {
         let mut told = (0, 0);
         loop {
-            let ended = senders.recv_timeout(TELL_EVERY) != Err(RecvTimeoutError::Timeout);
+            let ended = workers.recv_timeout(TELL_EVERY) != Err(RecvTimeoutError::Timeout);
             let total = self.to_send.load(Ordering::Relaxed);
             // What went out twice is not done twice.
-            let now = (self.traffic.sent.load(Ordering::Relaxed).min(total), total);
+            let now = (self.sent.load(Ordering::Relaxed).min(total), total);
             if now != told {
-                (self.tell)(Step::Sent { done: now.0, total: now.1 });
+                tell(Step::Sent { done: now.0, total: now.1 });
                 told = now;
             }
             if ended {

@@ -127,7 +127,8 @@ impl Plan {
     }
 }
 
-fn is_foreign(blob: &Blob) -> bool {
+/// Tells whether a layer may not be distributed by its kind.
+pub(super) fn is_foreign(blob: &Blob) -> bool {
     blob.media_type.contains(".foreign.") || blob.media_type.contains(".nondistributable.")
 }
 

@@ -24,6 +24,8 @@ const TURN_LIMIT: u32 = 16;
 /// What all uploads of a push share.
 #[derive(Default)]
 pub(super) struct Traffic {
+    /// The bytes that are to go out, as far as is known.
+    pub(super) to_send: AtomicU64,
     /// The bytes that went out.
     pub(super) sent: AtomicU64,
     /// Set when another upload has failed.

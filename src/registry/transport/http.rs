@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
@@ -28,6 +28,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Connections are driven here; whoever waits does so on a thread of its own.
 const WORKER_THREADS: usize = 2;
+
+/// Whether anything moved, and whether the answer is still wanted, is looked at as often.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// How much of a file is read at a time while it is sent.
 const PIECE_BYTES: u64 = 256 << 10;
@@ -61,8 +64,8 @@ pub(in super::super) struct Part {
     pub(in super::super) file: Arc<File>,
     pub(in super::super) offset: u64,
     pub(in super::super) length: u64,
-    /// Hears of each piece that is handed to the connection, in bytes; an error ends the request. Called on a thread
-    /// of the runtime.
+    /// Hears of each piece that is handed to the connection, in bytes, and of none now and then; an error ends the request.
+    /// Called on a thread of the runtime.
     pub(in super::super) sent: Arc<dyn Fn(u64) -> std::io::Result<()> + Send + Sync>,
 }
 
@@ -111,28 +114,39 @@ impl Http {
                 }))
             }
         };
-        match self.wait(request.send(), &moved) {
+        let is_wanted = || match body {
+            Body::Part(part) => (part.sent)(0).is_ok(),
+            Body::Empty | Body::Bytes(_) => true,
+        };
+        match self.wait(request.send(), &moved, is_wanted) {
             Some(Ok(inner)) => Ok(Answer { http: self, host, inner }),
             Some(Err(error)) => Err(network(&host, error)),
             None => Err(self.silent(&host)),
         }
     }
 
-    /// Waits for what may take as long as it likes while `moved` grows; `None` after a silence. (The client's own read
-    /// timeout would hold for all that is sent together.)
-    fn wait<T>(&self, future: impl Future<Output = T>, moved: &AtomicU64) -> Option<T> {
+    /// Waits for what may take as long as it likes while `moved` grows; `None` after a silence, or when it is not wanted
+    /// any more. (The client's own read timeout would hold for all that is sent together.)
+    fn wait<T>(
+        &self,
+        future: impl Future<Output = T>,
+        moved: &AtomicU64,
+        is_wanted: impl Fn() -> bool,
+    ) -> Option<T> {
         self.runtime.block_on(async {
             let mut future = std::pin::pin!(future);
-            let mut before = moved.load(Ordering::Relaxed);
+            let (mut before, mut since) = (moved.load(Ordering::Relaxed), Instant::now());
             loop {
-                if let Ok(done) = tokio::time::timeout(self.silence, &mut future).await {
+                if let Ok(done) = tokio::time::timeout(self.silence.min(LOOK_EVERY), &mut future).await {
                     return Some(done);
                 }
                 let now = moved.load(Ordering::Relaxed);
-                if now == before {
+                if now != before {
+                    (before, since) = (now, Instant::now());
+                }
+                if since.elapsed() >= self.silence || !is_wanted() {
                     return None;
                 }
-                before = now;
             }
         })
     }
@@ -198,7 +212,7 @@ impl Answer<'_> {
 
     /// Waits for more bytes; `None` at the end.
     pub(in super::super) fn next(&mut self) -> Option<Result<Bytes, Error>> {
-        match self.http.wait(self.inner.chunk(), &AtomicU64::new(0)) {
+        match self.http.wait(self.inner.chunk(), &AtomicU64::new(0), || true) {
             Some(piece) => piece.transpose().map(|piece| piece.map_err(|error| network(&self.host, error))),
             None => Some(Err(self.http.silent(&self.host))),
         }
