@@ -68,9 +68,9 @@ fn images_are_listed_by_their_names() {
         },
         "Created": "2023-11-14T22:13:20Z",
         "Descriptor": {
-          "digest": "sha256:60c3216407e79a72df1c0da5002aac2c4c2734c5c00059dc021de1e5bb2193ae",
+          "digest": "sha256:77a989dc7592bbfc6d6f5b52147ae128a9a840bb23945be60272c6bff40a0e33",
           "mediaType": "application/vnd.oci.image.manifest.v1+json",
-          "size": 400
+          "size": 401
         },
         "DockerVersion": "",
         "GraphDriver": {

@@ -18,8 +18,8 @@ use super::tool::{self, Tool};
 const CODECS: [(&str, Compression); 9] = [
     ("tar", Compression::None),
     ("gzip 1", Compression::Gzip { level: 1 }),
+    ("gzip 2", Compression::Gzip { level: 2 }),
     ("gzip 4", Compression::Gzip { level: 4 }),
-    ("gzip 5", Compression::Gzip { level: 5 }),
     ("gzip 6", Compression::Gzip { level: 6 }),
     ("gzip 9", Compression::Gzip { level: 9 }),
     ("zstd 1", Compression::Zstd { level: 1 }),
@@ -28,7 +28,7 @@ const CODECS: [(&str, Compression); 9] = [
 ];
 /// The codecs that are measured from nothing to the blob, too: the default, and that of who wants it faster.
 const COLD: [(&str, Compression); 2] =
-    [("cold gzip 6", Compression::Gzip { level: 6 }), ("cold zstd 3", Compression::Zstd { level: 3 })];
+    [("cold gzip 4", Compression::Gzip { level: 4 }), ("cold zstd 3", Compression::Zstd { level: 3 })];
 const READ_BUFFER_BYTES: usize = 128 * 1024;
 
 /// What is measured, with how many threads.
