@@ -159,16 +159,22 @@ fn the_base_of_a_pushed_image_does_not_come_through_this_machine() {
     context(&base, "base");
     base.run(&format!("build --push -t {host}/bases/noise:1 context")).success();
 
-    let kiln = Kiln::new();
-    kiln.write("context/Dockerfile", format!("FROM {host}/bases/noise:1\nENV C=d\n"));
-    let built = kiln.run(&format!("build --push -t {host}/app:1 context")).success();
-    assert_eq!(built.stderr.matches(": mounted from bases/noise\n").count(), 2, "{}", built.stderr);
-    assert!(!built.stderr.contains("pulling"), "{}", built.stderr);
-    let layers = kiln.at("store/v1/blobs/sha256").read_dir().unwrap();
-    let largest = layers.map(|entry| entry.unwrap().metadata().unwrap().len()).max().unwrap();
-    assert!(largest < 10_000, "only documents are here: {largest}");
-    let copied = kiln.at("copied.tar");
-    let to = format!("oci-archive:{}", copied.display());
-    run("skopeo", ["copy", "--src-tls-verify=false", &format!("docker://{host}/app:1"), &to]);
-    assert_eq!(listing::Image::read(&copied).layers.len(), 2);
+    for (name, steps, new_layers) in [
+        ("metadata", "ENV C=d\n", 0),
+        ("links", "COPY --link --chown=5:6 text /linked\nCOPY --link text /again\n", 2),
+    ] {
+        let kiln = Kiln::new();
+        kiln.write("context/text", "text");
+        kiln.write("context/Dockerfile", format!("FROM {host}/bases/noise:1\n{steps}"));
+        let built = kiln.run(&format!("build --push -t {host}/{name}:1 context")).success();
+        assert_eq!(built.stderr.matches(": mounted from bases/noise\n").count(), 2, "{}", built.stderr);
+        assert!(!built.stderr.contains("pulling"), "{}", built.stderr);
+        let blobs = kiln.at("store/v1/blobs/sha256").read_dir().unwrap();
+        let largest = blobs.map(|entry| entry.unwrap().metadata().unwrap().len()).max().unwrap();
+        assert!(largest < 10_000, "only documents and small layers are here: {largest}");
+        let copied = kiln.at("copied.tar");
+        let to = format!("oci-archive:{}", copied.display());
+        run("skopeo", ["copy", "--src-tls-verify=false", &format!("docker://{host}/{name}:1"), &to]);
+        assert_eq!(listing::Image::read(&copied).layers.len(), 2 + new_layers);
+    }
 }
