@@ -22,6 +22,10 @@ pub use self::select::{NoPlatform, select_platform};
 /// The comment of every history entry that a Dockerfile made; the same as BuildKit's.
 pub const HISTORY_COMMENT: &str = "buildkit.dockerfile.v0";
 
+/// The annotation that gives a name to a descriptor of a layout's `index.json` (image-spec `annotations.md`): a tag, by
+/// the specification's example.
+pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
 /// An operating system, an architecture and its variant, normalised as containerd does.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Platform {

@@ -9,10 +9,9 @@ use serde_json::{Value, json};
 
 use super::tarball::Tarball;
 use super::{
-    CONTAINERD_NAME, Error, INDEX_FILE, LAYOUT, LAYOUT_FILE, REF_NAME, Saved, all_reachable, blob_file,
-    reachable,
+    CONTAINERD_NAME, Error, INDEX_FILE, LAYOUT, LAYOUT_FILE, Saved, all_reachable, blob_file, reachable,
 };
-use crate::oci::media_type;
+use crate::oci::{REF_NAME, media_type};
 use crate::reference::Reference;
 use crate::store::Store;
 

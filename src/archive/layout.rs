@@ -7,11 +7,11 @@ use fs_err as fs;
 use oci_spec::image::{Descriptor, ImageIndex, ImageManifest};
 
 use super::load::Loaded;
-use super::{CONTAINERD_NAME, Error, INDEX_FILE, REF_NAME, blob_file, reachable};
+use super::{CONTAINERD_NAME, Error, INDEX_FILE, blob_file, reachable};
 use crate::assemble::{self, Document};
 use crate::digest::Digest;
 use crate::image::Blob;
-use crate::oci::{Platform, select_platform};
+use crate::oci::{Platform, REF_NAME, select_platform};
 use crate::reference::Reference;
 use crate::store::{self, Store};
 

@@ -136,8 +136,6 @@ fn list(names: &[String]) -> String {
 const LAYOUT_FILE: &str = "oci-layout";
 const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 const INDEX_FILE: &str = "index.json";
-/// The name in an OCI layout: a tag, by the specification's example.
-pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// containerd's and BuildKit's: the full name.
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
 

@@ -12,6 +12,7 @@ use super::lock::Lock;
 use super::{Error, Result, Store, read_if_there};
 use crate::digest::Digest;
 use crate::image::Blob;
+use crate::oci::REF_NAME;
 use crate::reference::Reference;
 use crate::time::Timestamp;
 
@@ -32,9 +33,6 @@ struct Stored {
     name: String,
     blob: Blob,
 }
-
-/// How `index.json` gives a name to a descriptor (image-spec `annotations.md`).
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 impl Store {
     /// Gives a name to a manifest or index, taking it from whatever had it. What the name reaches is synced

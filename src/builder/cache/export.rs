@@ -12,6 +12,7 @@ use crate::cache::{ARTIFACT, DOCUMENT, Document, Exported, ExportedLayer};
 use crate::event::{Event, TaskId};
 use crate::graph::{Graph, Op, StepId};
 use crate::image::Blob;
+use crate::oci;
 use crate::registry::{Limits, Registry, Step};
 use crate::solve::{self, Kept, Solution, Workshop};
 
@@ -90,7 +91,7 @@ fn write(
             let missing: Vec<Blob> = blobs.into_iter().filter(|blob| !is_there(blob)).collect();
             solve::fetch_blobs(&missing, workshop)?;
             let saved = Saved { root: root.clone(), names: Vec::new() };
-            let annotations = BTreeMap::from([(archive::REF_NAME.to_owned(), tag.clone())]);
+            let annotations = BTreeMap::from([(oci::REF_NAME.to_owned(), tag.clone())]);
             Ok(archive::oci_directory(workshop.store, &saved, &annotations, path)?)
         }
         CachePlace::Registry(name) => {

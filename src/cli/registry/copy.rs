@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use kiln::archive::{self, Saved};
 use kiln::assemble;
 use kiln::image::Blob;
-use kiln::oci::Platform;
+use kiln::oci::{Platform, REF_NAME};
 use kiln::reference::Reference;
 use kiln::registry::Registry;
 use kiln::store::Store;
@@ -16,9 +16,6 @@ use super::super::Outcome;
 use super::super::environment::Environment;
 use super::super::report::Failure;
 use super::push::{self, LimitArgs};
-
-/// The annotation that is an image's tag in a layout (image-spec `annotations.md`).
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// The arguments of `kiln copy`.
 #[derive(Debug, clap::Args)]
