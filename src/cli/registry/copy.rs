@@ -15,6 +15,7 @@ use kiln::store::Store;
 use super::super::Outcome;
 use super::super::environment::Environment;
 use super::super::report::Failure;
+use super::file_place::FilePlace;
 use super::push::{self, LimitArgs};
 
 /// The arguments of `kiln copy`.
@@ -40,26 +41,19 @@ pub(crate) struct Args {
 #[derive(Debug, Clone)]
 enum Place {
     Registry(Reference),
-    OciArchive(PathBuf),
-    DockerArchive(PathBuf),
-    Layout { path: PathBuf, tag: Option<String> },
+    File(FilePlace),
 }
 
 impl std::str::FromStr for Place {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(place) = FilePlace::parse(text) {
+            return Ok(Self::File(place));
+        }
         let named = |name: &str| name.parse().map(Self::Registry).map_err(|error| format!("{error}"));
         match text.split_once(':') {
             Some(("docker", name)) if name.starts_with("//") => named(&name[2..]),
-            Some(("oci-archive", path)) => Ok(Self::OciArchive(path.into())),
-            Some(("docker-archive", path)) => Ok(Self::DockerArchive(path.into())),
-            Some(("oci", rest)) => Ok(match rest.rsplit_once(':') {
-                Some((path, tag)) if !tag.contains('/') => {
-                    Self::Layout { path: path.into(), tag: Some(tag.to_owned()) }
-                }
-                _ => Self::Layout { path: rest.into(), tag: None },
-            }),
             Some((other @ ("dir" | "docker-daemon" | "containers-storage" | "ostree" | "sif"), _)) => {
                 Err(format!("kiln has no transport `{other}:`"))
             }
@@ -79,15 +73,15 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Outcome {
         Place::Registry(reference) => {
             return push::send(&registry, &root, reference, &args.limits.limits(), args.quiet);
         }
-        Place::OciArchive(path) => {
+        Place::File(FilePlace::OciArchive(path)) => {
             let saved = Saved { root: root.clone(), names };
             write(path, |out| archive::oci(&store, &[saved], &BTreeMap::new(), out))?;
         }
-        Place::DockerArchive(path) => {
+        Place::File(FilePlace::DockerArchive(path)) => {
             let saved = Saved { root: root.clone(), names };
             write(path, |out| archive::docker(&store, &[saved], out))?;
         }
-        Place::Layout { path, tag } => {
+        Place::File(FilePlace::Layout { path, tag }) => {
             let tag = tag.iter().map(|tag| (REF_NAME.to_owned(), tag.clone()));
             let annotations: BTreeMap<String, String> = tag.collect();
             let names = if annotations.is_empty() { names } else { Vec::new() };
@@ -112,10 +106,7 @@ impl Args {
                 let names = reference.tag.is_some().then(|| Reference { digest: None, ..reference.clone() });
                 return Ok((root, names.into_iter().collect()));
             }
-            Place::OciArchive(path) | Place::DockerArchive(path) => push::only_image(store, path)?,
-            Place::Layout { path, tag } => {
-                archive::open_layout(store, path, tag.as_deref()).map_err(Failure::from_error)?
-            }
+            Place::File(place) => place.open(store)?,
         };
         match &self.platform {
             None => Ok((root, Vec::new())),

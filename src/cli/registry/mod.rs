@@ -2,6 +2,7 @@
 
 mod copy;
 mod delete;
+mod file_place;
 mod login;
 mod manifest;
 pub(crate) mod pull;

@@ -1,10 +1,8 @@
 //! `kiln push`: an image of the store, an archive or a layout into a registry.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use kiln::archive;
 use kiln::dockerfile::parse_size;
 use kiln::image::Blob;
 use kiln::reference::Reference;
@@ -15,6 +13,7 @@ use super::super::Outcome;
 use super::super::environment::Environment;
 use super::super::progress::bytes;
 use super::super::report::{Failure, print};
+use super::file_place::FilePlace;
 
 /// The arguments of `kiln push`.
 #[derive(Debug, clap::Args)]
@@ -55,24 +54,17 @@ impl LimitArgs {
 #[derive(Debug, Clone)]
 enum Source {
     Named(Reference),
-    Archive(PathBuf),
-    Layout { path: PathBuf, tag: Option<String> },
+    File(FilePlace),
 }
 
 impl std::str::FromStr for Source {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Ok(match text.split_once(':') {
-            Some(("oci-archive" | "docker-archive", path)) => Self::Archive(path.into()),
-            Some(("oci", rest)) => match rest.rsplit_once(':') {
-                Some((path, tag)) if !tag.contains('/') => {
-                    Self::Layout { path: path.into(), tag: Some(tag.to_owned()) }
-                }
-                _ => Self::Layout { path: rest.into(), tag: None },
-            },
-            _ => Self::Named(text.parse().map_err(|error: kiln::reference::ParseError| error.to_string())?),
-        })
+        match FilePlace::parse(text) {
+            Some(place) => Ok(Self::File(place)),
+            None => text.parse().map(Self::Named).map_err(|error| format!("{error}")),
+        }
     }
 }
 
@@ -110,10 +102,6 @@ pub(crate) fn send(
 
 /// Finds what is to be pushed, and under which names.
 fn wanted(args: &Args, store: &Store) -> Result<Vec<(Blob, Reference)>, Failure> {
-    let named = |root: Blob| match &args.destination {
-        Some(destination) => Ok(vec![(root, destination.clone())]),
-        None => Err(Failure::usage("name the repository: kiln push SOURCE NAME[:TAG]")),
-    };
     match &args.source {
         Source::Named(name) if args.all_tags => {
             let all = store.names().map_err(Failure::from_error)?.into_iter();
@@ -128,33 +116,17 @@ fn wanted(args: &Args, store: &Store) -> Result<Vec<(Blob, Reference)>, Failure>
             let root = root.ok_or_else(|| no_such_image(name))?;
             Ok(vec![(root, args.destination.clone().unwrap_or_else(|| name.clone()))])
         }
-        Source::Archive(path) => named(only_image(store, path)?),
-        Source::Layout { path, tag } => {
-            named(archive::open_layout(store, path, tag.as_deref()).map_err(Failure::from_error)?)
+        Source::File(place) => {
+            let root = place.open(store)?;
+            let destination = args.destination.clone();
+            let unnamed = || Failure::usage("name the repository: kiln push SOURCE NAME[:TAG]");
+            Ok(vec![(root, destination.ok_or_else(unnamed)?)])
         }
     }
 }
 
 fn no_such_image(name: &Reference) -> Failure {
     Failure::plain(format!("no such image: {}; `kiln image ls` shows what there is", name.familiar()))
-}
-
-/// Loads an archive and returns the root of its one image.
-pub(crate) fn only_image(store: &Store, path: &Path) -> Result<Blob, Failure> {
-    let mut roots: Vec<Blob> = Vec::new();
-    for image in archive::load_path(store, path).map_err(Failure::from_error)? {
-        if !roots.contains(&image.manifest) {
-            roots.push(image.manifest);
-        }
-    }
-    match &roots[..] {
-        [root] => Ok(root.clone()),
-        roots => Err(Failure::plain(format!(
-            "{} holds {} images: load it, and push one of them by its name",
-            path.display(),
-            roots.len()
-        ))),
-    }
 }
 
 struct Printer {
@@ -211,16 +183,12 @@ mod tests {
         for (text, expected) in [
             ("a:1", "Named(docker.io/library/a:1)"),
             ("localhost:5000/a", "Named(localhost:5000/a:latest)"),
-            ("oci-archive:a.tar", "Archive(a.tar)"),
-            ("docker-archive:/x/a:b.tar", "Archive(/x/a:b.tar)"),
-            ("oci:dir", "Layout(dir, None)"),
-            ("oci:dir:1", "Layout(dir, Some(\"1\"))"),
-            ("oci:/a:b/dir", "Layout(/a:b/dir, None)"),
+            ("oci-archive:a.tar", "File(OciArchive(\"a.tar\"))"),
+            ("oci:dir:1", "File(Layout { path: \"dir\", tag: Some(\"1\") })"),
         ] {
             let shown = match text.parse::<Source>().unwrap() {
                 Source::Named(name) => format!("Named({name})"),
-                Source::Archive(path) => format!("Archive({})", path.display()),
-                Source::Layout { path, tag } => format!("Layout({}, {tag:?})", path.display()),
+                Source::File(place) => format!("File({place:?})"),
             };
             assert_eq!(shown, expected, "{text}");
         }
