@@ -21,7 +21,7 @@ pub(crate) struct Args {
     #[arg(long, short, value_name = "NAME")]
     pub(super) destination: Vec<String>,
     /// Pushes nothing.
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, action = clap::ArgAction::Set)]
+    #[arg(long)]
     pub(super) no_push: bool,
     /// Writes a docker archive.
     #[arg(long, alias = "tarPath", value_name = "FILE")]
@@ -51,13 +51,13 @@ pub(crate) struct Args {
     #[arg(long, aliases = ["customPlatform", "custom-platform"], value_name = "OS/ARCH")]
     pub(super) custom_platform: Option<String>,
     /// Takes and leaves steps in a registry.
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, action = clap::ArgAction::Set)]
+    #[arg(long)]
     pub(super) cache: bool,
     /// Where the cache lies: a repository, or `oci:DIR`; by default `cache` below the first destination.
     #[arg(long, value_name = "REPOSITORY")]
     pub(super) cache_repo: Option<String>,
     /// Leaves nothing in the cache.
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, action = clap::ArgAction::Set)]
+    #[arg(long)]
     pub(super) no_push_cache: bool,
     /// How layers are compressed: gzip or zstd.
     #[arg(long, value_name = "CODEC")]
@@ -66,16 +66,16 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N")]
     pub(super) compression_level: Option<u8>,
     /// Everything that the build adds becomes one layer.
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, action = clap::ArgAction::Set)]
+    #[arg(long)]
     pub(super) single_snapshot: bool,
     /// Nothing in the image depends on when it was built.
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, action = clap::ArgAction::Set)]
+    #[arg(long)]
     pub(super) reproducible: bool,
     /// Pushes without verified TLS.
-    #[arg(long, aliases = ["skip-tls-verify"], num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, action = clap::ArgAction::Set)]
+    #[arg(long, alias = "skip-tls-verify")]
     pub(super) insecure: bool,
     /// Registries that are spoken to without verified TLS.
-    #[arg(long, aliases = ["skip-tls-verify-registry"], value_name = "HOST")]
+    #[arg(long, alias = "skip-tls-verify-registry", value_name = "HOST")]
     pub(super) insecure_registry: Vec<String>,
     /// Mirrors of Docker Hub.
     #[arg(long, value_name = "HOST")]

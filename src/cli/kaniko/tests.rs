@@ -1,6 +1,7 @@
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 
 use super::*;
+use crate::cli::docker::with_go_booleans;
 
 #[derive(clap::Parser)]
 struct Line {
@@ -10,7 +11,9 @@ struct Line {
 
 fn translated(line: &str) -> Result<Translation, String> {
     let words = ["kaniko"].into_iter().chain(line.split_whitespace());
-    let line = Line::try_parse_from(words).map_err(|error| error.to_string())?;
+    let matches = with_go_booleans(Line::command()).try_get_matches_from(words);
+    let line =
+        matches.and_then(|matches| Line::from_arg_matches(&matches)).map_err(|error| error.to_string())?;
     translate(&line.args)
 }
 
@@ -59,6 +62,10 @@ fn flags_become_those_of_build() {
         (
             "--no-push=true -c https://h.example/c.tgz",
             "--output type=image --file Dockerfile https://h.example/c.tgz",
+        ),
+        (
+            "--no-push --cache=false --reproducible=0 -c tar://stdin",
+            "--output type=image --file Dockerfile -",
         ),
     ] {
         assert_eq!(build(line), expected, "{line}");
