@@ -39,7 +39,7 @@
 //! | [`digest`] [`path`] [`time`] [`mode`] [`ulimit`] [`secret`] [`diagnostic`] [`event`] | the ground: identities as types, clean paths, symbolic modes, limits, values that nothing prints, findings with spans, progress | nothing (`event`: `diagnostic`) |
 //! | [`reference`](mod@reference) [`oci`] [`image`] | the nouns: names of images; manifest, index and config; layers and images as values | ground |
 //! | [`dockerfile`] | the language: lexer, typed instructions, word expansion, checks | `diagnostic` only |
-//! | [`address`] | addresses of downloads and git repositories, parsed | ground |
+//! | [`address`] | addresses of downloads and git repositories, parsed; which hosts are this machine | ground |
 //! | [`pattern`] | `.dockerignore` and the wildcards of COPY | `path` |
 //! | [`tree`] | the tree value, difference, application, content digests | ground |
 //! | [`graph`] | steps, operations, outputs; a cycle cannot be built | nouns, `address` |
@@ -56,7 +56,7 @@
 //! | [`solve`] | order of work, threads, cache; has never heard of Dockerfiles or registries: blobs come through one function that is handed in | all between `tree` and `cache` but `lower` |
 //! | [`assemble`] | image documents, written and read | `store`, nouns |
 //! | [`archive`] | OCI layouts and docker archives, both ways | `assemble`, `store`, nouns |
-//! | [`registry`] | transfer, credentials, retries; the only room that knows of async | `assemble`, `store`, nouns |
+//! | [`registry`] | transfer, credentials, retries; the only room that knows of async | `address`, `assemble`, `store`, nouns |
 //! | [`remote`] | downloads and git repositories, kept and revalidated | `address`, `cache`, `context`, `graph`, `place`, `store`, `tree` |
 //! | [`builder`] | the phases in order, and nothing else | all |
 //!

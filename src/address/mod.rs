@@ -1,4 +1,4 @@
-//! Addresses of files that lie elsewhere, as users write them: web addresses and git repositories.
+//! Addresses of files that lie elsewhere, as users write them: web addresses and git repositories; and hosts.
 //!
 //! In: the text of an ADD source, a build context or a `--build-context`. Out: what it names, closed. The rules
 //! are BuildKit's (`util/gitutil`, `dfgitutil`): a text is a repository if it begins with `git://` or `ssh://`,
@@ -6,9 +6,11 @@
 //! download. Nothing is looked up here.
 
 mod git;
+mod host;
 mod web;
 
 pub use git::{GitAddress, GitError};
+pub use host::is_loopback;
 pub use web::{file_name, is_web, redacted};
 
 /// Decodes `%xx`, and `+` as a blank where that is meant; `None` if an escape is malformed.

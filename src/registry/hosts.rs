@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::error::Error;
+use crate::address::is_loopback;
 use crate::reference::Reference;
 
 /// The entries of all `registries.conf` files.
@@ -328,17 +329,6 @@ fn at(name: &str, insecure: bool) -> Vec<Endpoint> {
         .collect()
 }
 
-/// Tells whether the host is this machine by its name alone; nothing is resolved.
-fn is_loopback(host: &str) -> bool {
-    if let Some(bracketed) = host.strip_prefix('[') {
-        return bracketed.split_once(']').is_some_and(|(address, _)| address == "::1");
-    }
-    let name = host.split_once(':').map_or(host, |(name, _port)| name);
-    name == "localhost"
-        || name.ends_with(".localhost")
-        || name.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -480,7 +470,9 @@ blocked = true
             ("127.0.0.1.example.com", false),
             ("[::2]:5000", false),
         ] {
-            assert_eq!(is_loopback(host), plain, "{host}");
+            let ways = Hosts::default().of_registry(host).unwrap();
+            let access = if plain { Access::Http } else { Access::Https };
+            assert_eq!(ways.iter().map(|way| way.access).collect::<Vec<_>>(), [access], "{host}");
         }
     }
 

@@ -66,8 +66,7 @@ impl Client {
             map.insert(header::AUTHORIZATION, value);
         }
         // No proxy can reach this machine's loopback.
-        let is_loopback = host == "localhost" || host.starts_with("127.") || host == "[::1]";
-        let client = if is_loopback { &connections.direct } else { &connections.proxied };
+        let client = if address::is_loopback(&host) { &connections.direct } else { &connections.proxied };
         let answer = connections.runtime.block_on(async { client.get(parsed).headers(map).send().await });
         match answer {
             Ok(inner) => Ok(Response { connections, host, inner }),

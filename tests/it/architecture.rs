@@ -40,7 +40,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("solve", &[GROUND, NOUNS, "cache context graph layer pattern place rootfs sandbox store tree"]),
     ("assemble", &[GROUND, NOUNS, "store"]),
     ("archive", &[GROUND, NOUNS, "assemble store"]),
-    ("registry", &[GROUND, NOUNS, "assemble store"]),
+    ("registry", &[GROUND, NOUNS, "address assemble store"]),
     // The phases in order: it alone knows all rooms.
     (
         "builder",
