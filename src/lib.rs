@@ -56,7 +56,7 @@
 //! | [`solve`] | order of work, threads, cache; has never heard of Dockerfiles or registries: blobs come through one function that is handed in | all between `tree` and `cache` but `lower` |
 //! | [`assemble`] | image documents, written and read | `store`, nouns |
 //! | [`archive`] | OCI layouts and docker archives, both ways | `assemble`, `store`, nouns |
-//! | [`registry`] | transfer, credentials, retries; the only room that knows of async | `address`, `assemble`, `store`, nouns |
+//! | [`registry`] | transfer, credentials, retries; only its client and that of `remote` know of async | `address`, `assemble`, `store`, nouns |
 //! | [`remote`] | downloads and git repositories, kept and revalidated | `address`, `cache`, `context`, `graph`, `place`, `store`, `tree` |
 //! | [`builder`] | the phases in order, and nothing else | all |
 //!

@@ -160,6 +160,18 @@ fn only_the_sandbox_is_unsafe() {
     assert!(wrong.is_empty(), "{wrong:?}");
 }
 
+#[test]
+fn only_the_http_clients_are_asynchronous() {
+    let clients = ["registry/transport/http.rs", "remote/client.rs"];
+    let mut found = Vec::new();
+    each_source(|_, name, code| {
+        if ["tokio::", "async ", ".await"].iter().any(|sign| code.contains(sign)) {
+            found.push(name.to_owned());
+        }
+    });
+    assert_eq!(found, clients);
+}
+
 /// `lib.rs` shows the same rooms to readers.
 #[test]
 fn every_room_is_in_the_crates_documentation() {
