@@ -1,11 +1,12 @@
 //! A proxy before a registry that counts requests and breaks some of them: what networks do.
 
-use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::io::{BufReader, Read, Write};
+use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use super::http::{Head, listen};
 
 /// What happens to one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,18 +116,9 @@ impl FaultProxy {
         upstream: &str,
         decide: impl Fn(&Request, usize) -> Fault + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
-        let port = listener.local_addr().expect("a bound address").port();
         let requests = Arc::new(Mutex::new(Vec::new()));
         let (upstream, log) = (upstream.to_owned(), Arc::clone(&requests));
-        let decide: Arc<Decide> = Arc::new(decide);
-        std::thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
-                let (upstream, log, decide) = (upstream.clone(), Arc::clone(&log), Arc::clone(&decide));
-                // A connection that breaks is the purpose, not a failure.
-                std::thread::spawn(move || serve(client, &upstream, &log, &*decide));
-            }
-        });
+        let port = listen(move |client| serve(client, &upstream, &log, &decide));
         Self { port, requests }
     }
 
@@ -164,23 +156,11 @@ fn serve(
     decide: &Decide,
 ) -> std::io::Result<()> {
     let mut reader = BufReader::new(client.try_clone()?);
-    let mut first = String::new();
-    reader.read_line(&mut first)?;
-    let mut headers = BTreeMap::new();
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line)? == 0 || line.trim().is_empty() {
-            break;
-        }
-        if let Some((name, value)) = line.split_once(':') {
-            headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
-        }
-    }
-    let mut words = first.split_whitespace();
-    let mut word = || words.next().unwrap_or_default().to_owned();
+    let head = Head::read(&mut reader)?;
+    let (method, path, mut headers) = (head.method(), head.path(), head.headers);
     let request = Request {
-        method: word(),
-        path: word(),
+        method,
+        path,
         host: headers.get("host").cloned().unwrap_or_default(),
         range: headers.get("range").cloned(),
         content_range: headers.get("content-range").cloned(),

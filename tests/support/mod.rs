@@ -8,6 +8,7 @@ pub(crate) mod bases;
 pub(crate) mod build_bench;
 pub(crate) mod cloudflare;
 pub(crate) mod fault;
+pub(crate) mod http;
 pub(crate) mod kiln;
 pub(crate) mod listing;
 pub(crate) mod pki;

@@ -1,13 +1,14 @@
 //! An authority of the test's own, a TLS server before a plain one, and a proxy that only passes bytes on.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::io::{BufReader, Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::http::{Head, listen};
 use super::run;
 
 /// An authority that issues certificates.
@@ -94,13 +95,8 @@ impl Proxy {
         let (log, target) = (Arc::clone(&asked), target.to_owned());
         let port = listen(move |client| {
             let mut reader = BufReader::new(client.try_clone()?);
-            let mut first = String::new();
-            reader.read_line(&mut first)?;
-            log.lock().expect("no proxy thread panics").push(first.trim().to_owned());
-            let mut line = String::new();
-            while reader.read_line(&mut line)? > 2 {
-                line.clear();
-            }
+            let head = Head::read(&mut reader)?;
+            log.lock().expect("no proxy thread panics").push(head.line);
             let mut client = client;
             client.write_all(b"HTTP/1.1 200 Connected\r\n\r\n")?;
             let server = TcpStream::connect(&target)?;
@@ -120,19 +116,4 @@ impl Proxy {
     pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().expect("no proxy thread panics").clone()
     }
-}
-
-/// Serves each connection on a thread of its own; they end with the test process.
-fn listen(serve: impl Fn(TcpStream) -> std::io::Result<()> + Send + Sync + 'static) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
-    let port = listener.local_addr().expect("a bound address").port();
-    let serve = Arc::new(serve);
-    std::thread::spawn(move || {
-        for client in listener.incoming().map_while(Result::ok) {
-            let serve = Arc::clone(&serve);
-            // A client that goes away is no failure of the test.
-            std::thread::spawn(move || serve(client));
-        }
-    });
-    port
 }

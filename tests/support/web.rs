@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
+
+use super::http::{Head, listen};
 
 /// A request as the server saw it.
 #[derive(Debug, Clone)]
@@ -66,17 +68,9 @@ pub(crate) struct WebServer {
 impl WebServer {
     /// Starts a server. `decide` is given a request and how many of its path came before.
     pub(crate) fn start(decide: impl Fn(&WebRequest, usize) -> Answer + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
-        let port = listener.local_addr().expect("a bound address").port();
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let (log, decide): (_, Arc<Decide>) = (Arc::clone(&requests), Arc::new(decide));
-        std::thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
-                let (log, decide) = (Arc::clone(&log), Arc::clone(&decide));
-                // A connection that breaks is the purpose, not a failure.
-                std::thread::spawn(move || serve(client, &log, &*decide));
-            }
-        });
+        let log = Arc::clone(&requests);
+        let port = listen(move |client| serve(client, &log, &decide));
         Self { port, requests }
     }
 
@@ -94,22 +88,9 @@ impl WebServer {
 /// Serves one request and closes.
 fn serve(mut client: TcpStream, log: &Mutex<Vec<WebRequest>>, decide: &Decide) -> std::io::Result<()> {
     let mut reader = BufReader::new(client.try_clone()?);
-    let mut first = String::new();
-    reader.read_line(&mut first)?;
-    let mut words = first.split_whitespace().map(str::to_owned);
-    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let mut headers = BTreeMap::new();
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line)? == 0 || line.trim().is_empty() {
-            break;
-        }
-        if let Some((name, value)) = line.split_once(':') {
-            headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
-        }
-    }
-    let body = read_body(&mut reader, &headers)?;
-    let request = WebRequest { method, path, headers, body };
+    let head = Head::read(&mut reader)?;
+    let body = read_body(&mut reader, &head.headers)?;
+    let request = WebRequest { method: head.method(), path: head.path(), headers: head.headers, body };
     let earlier = {
         let mut log = log.lock().expect("no server thread panics");
         let earlier = log.iter().filter(|other| other.path == request.path).count();
