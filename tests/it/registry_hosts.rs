@@ -25,13 +25,17 @@ fn far(server: &TestRegistry) -> String {
 
 const NAMES: &str = "IP:127.0.0.1,IP:0.0.0.0,DNS:registry.test";
 
+/// A registry that speaks TLS, with a certificate that `authority` issued.
+fn with_tls(authority: &Authority, options: Options) -> TestRegistry {
+    TestRegistry::start_with(&Options { tls: Some(authority.issue("server", NAMES)), ..options })
+}
+
 #[test]
 fn an_authority_is_trusted_for_its_host_where_docker_and_containers_keep_it() {
     require!("docker-registry", "skopeo", "openssl");
     let kiln = Kiln::new();
     let authority = Authority::new(&kiln.at(""));
-    let tls = Some(authority.issue("server", NAMES));
-    let server = TestRegistry::start_with(&Options { tls, ..Options::default() });
+    let server = with_tls(&authority, Options::default());
     fill(&server);
     let name = format!("{}/team/app:1", far(&server));
     let refused = kiln.run(&format!("pull {name}"));
@@ -64,9 +68,8 @@ fn a_client_certificate_is_shown_to_the_host_that_it_is_for() {
     require!("docker-registry", "skopeo", "openssl");
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new(folder.path());
-    let tls = Some(authority.issue("server", NAMES));
     let client_authority = Some(authority.certificate());
-    let server = TestRegistry::start_with(&Options { tls, client_authority, ..Options::default() });
+    let server = with_tls(&authority, Options { client_authority, ..Options::default() });
     let name = format!("{}/team/app:1", far(&server));
     let certs = folder.path().join("certs.d");
     let own = certs.join(far(&server));
@@ -87,8 +90,7 @@ fn a_proxy_of_the_environment_is_asked_for_far_hosts_only() {
     require!("docker-registry", "skopeo", "openssl");
     let kiln = Kiln::new();
     let authority = Authority::new(&kiln.at(""));
-    let tls = Some(authority.issue("server", NAMES));
-    let server = TestRegistry::start_with(&Options { tls, ..Options::default() });
+    let server = with_tls(&authority, Options::default());
     fill(&server);
     let proxy = Proxy::start(&server.host());
     // Only the proxy knows where this is.
@@ -260,8 +262,7 @@ fn a_token_that_ends_during_a_pull_is_renewed() {
 fn an_unknown_authority_is_named_as_such() {
     require!("docker-registry", "skopeo", "openssl");
     let folder = tempfile::tempdir().unwrap();
-    let tls = Some(Authority::new(folder.path()).issue("server", NAMES));
-    let server = TestRegistry::start_with(&Options { tls, ..Options::default() });
+    let server = with_tls(&Authority::new(folder.path()), Options::default());
     let refused = Client::new().resolve(&format!("{}/x:1", far(&server))).unwrap_err();
     assert!(matches!(refused, Error::Network { problem: Problem::Certificate, .. }), "{refused:?}");
 }
