@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::environment::Environment;
 use super::format::{self, Columns, human};
-use super::image::{Catalog, Filters, ListArgs, confirmed, remove_images};
+use super::image::{Catalog, Filters, ListArgs, PruneArgs, confirmed};
 use super::info::InfoArgs;
 use super::report::{Failure, print};
 use super::{Outcome, build};
@@ -19,7 +19,7 @@ pub(crate) enum Command {
     /// Shows how kiln works on this machine.
     Info(InfoArgs),
     /// Removes images without a name, and the build cache.
-    Prune(PruneArgs),
+    Prune(SystemPruneArgs),
 }
 
 /// The verbs of `kiln builder`.
@@ -42,18 +42,14 @@ pub(crate) struct UsageArgs {
     verbose: bool,
 }
 
+const FILTER_HELP: &str = "Only some things: until=TIME; of images also label=KEY[=VALUE], label!=KEY[=VALUE], which leave the cache";
+
 /// The arguments of `kiln system prune`.
 #[derive(Debug, clap::Args)]
-pub(crate) struct PruneArgs {
-    /// Removes all images, not only those without a name: there are no containers that could use one.
-    #[arg(short, long)]
-    all: bool,
-    /// Does not ask.
-    #[arg(short, long)]
-    force: bool,
-    /// Only some things: until=TIME; of images also label=KEY[=VALUE], label!=KEY[=VALUE], which leave the cache.
-    #[arg(long, value_name = "KEY=VALUE")]
-    filter: Vec<String>,
+#[command(mut_arg("filter", |filter| filter.help(FILTER_HELP)))]
+pub(crate) struct SystemPruneArgs {
+    #[command(flatten)]
+    images: PruneArgs,
     /// Accepted as docker's: there are no volumes.
     #[arg(long, hide = true)]
     volumes: bool,
@@ -136,21 +132,14 @@ fn row(kind: &str, used: Freed, share: &str) -> Value {
     })
 }
 
-impl PruneArgs {
+impl SystemPruneArgs {
     fn run(&self, environment: &Environment) -> Outcome {
-        let images = if self.all { "all images" } else { "all images without a name" };
+        let images = if self.images.all { "all images" } else { "all images without a name" };
         let warning = format!("WARNING! This will remove:\n  - {images}\n  - the build cache\n");
-        if !self.force && !confirmed(&warning)? {
-            return Ok(());
-        }
-        let store = environment.store()?;
-        let catalog = Catalog::read(&store)?;
-        let filters = Filters::parse(&self.filter, &["until", "label", "label!"], &catalog, environment.now)?;
-        remove_images(&store, &catalog, &filters, self.all)?;
         // A cache has no labels.
-        let keep_since = if filters.are_about_images() { EVERYTHING_IS_YOUNGER } else { age(&filters) };
-        let freed = store.gc(keep_since).map_err(Failure::from_error)?;
-        print(&format!("Total reclaimed space: {}\n", human::size(freed.size)))
+        self.images.prune(environment, &warning, |filters| {
+            if filters.are_about_images() { EVERYTHING_IS_YOUNGER } else { age(filters) }
+        })
     }
 }
 

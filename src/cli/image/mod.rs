@@ -25,7 +25,7 @@ pub(crate) use self::history::HistoryArgs;
 pub(crate) use self::inspect::{InspectArgs, InspectObjectArgs};
 pub(crate) use self::list::ListArgs;
 pub(crate) use self::load::LoadArgs;
-pub(crate) use self::prune::{PruneArgs, confirmed, remove_images};
+pub(crate) use self::prune::{PruneArgs, confirmed};
 pub(crate) use self::remove::RemoveArgs;
 pub(crate) use self::save::SaveArgs;
 pub(crate) use self::tag::TagArgs;

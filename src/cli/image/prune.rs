@@ -16,7 +16,7 @@ use super::{Catalog, Filters, print};
 pub(crate) struct PruneArgs {
     /// Removes all images, not only those without a name: there are no containers that could use one.
     #[arg(short, long)]
-    all: bool,
+    pub(crate) all: bool,
     /// Does not ask.
     #[arg(short, long)]
     force: bool,
@@ -32,21 +32,31 @@ impl PruneArgs {
         } else {
             "dangling images"
         };
-        if !self.force && !confirmed(&format!("WARNING! This will remove all {kind}."))? {
+        // Only what nothing needs any more: the cache stays.
+        self.prune(environment, &format!("WARNING! This will remove all {kind}."), |_| Timestamp(i64::MIN))
+    }
+
+    /// Asks, removes images, and what of the cache was not used since the time that the filters give.
+    pub(crate) fn prune(
+        &self,
+        environment: &Environment,
+        warning: &str,
+        keep_since: impl FnOnce(&Filters) -> Timestamp,
+    ) -> Outcome {
+        if !self.force && !confirmed(warning)? {
             return Ok(());
         }
         let store = environment.store()?;
         let catalog = Catalog::read(&store)?;
         let filters = Filters::parse(&self.filter, &["until", "label", "label!"], &catalog, environment.now)?;
         remove_images(&store, &catalog, &filters, self.all)?;
-        // Only what nothing needs any more: the cache stays.
-        let freed = store.gc(Timestamp(i64::MIN)).map_err(Failure::from_error)?;
+        let freed = store.gc(keep_since(&filters)).map_err(Failure::from_error)?;
         print(&format!("Total reclaimed space: {}\n", human::size(freed.size)))
     }
 }
 
 /// Removes images without a name, or all, and prints which.
-pub(crate) fn remove_images(store: &Store, catalog: &Catalog<'_>, filters: &Filters, all: bool) -> Outcome {
+fn remove_images(store: &Store, catalog: &Catalog<'_>, filters: &Filters, all: bool) -> Outcome {
     let mut text = String::new();
     for stored in &catalog.images {
         if !(all || stored.names.is_empty()) || !filters.hold(stored) {
