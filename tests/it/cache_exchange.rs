@@ -9,7 +9,7 @@ use crate::support::skip;
 
 const STAGES: &str = "\
 FROM busybox AS made
-WORKDIR /work
+WORKDIR /app
 COPY main.c .
 RUN cat main.c > /program && echo \"log\" > /log
 FROM busybox

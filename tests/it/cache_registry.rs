@@ -12,7 +12,7 @@ use crate::support::{push, require, skip};
 
 const STAGES: &str = "\
 FROM HOST/busybox AS made
-WORKDIR /work
+WORKDIR /app
 COPY main.c .
 RUN cat main.c > /program
 FROM HOST/busybox

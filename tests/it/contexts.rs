@@ -76,7 +76,7 @@ fn a_download_is_one_file_that_is_named_context() {
 fn an_image_brings_its_config() {
     let Some(kiln) = place() else { skip!("busybox-static is not installed") };
     kiln.dockerfile(
-        "FROM busybox\nENV FROM_BASE=1\nWORKDIR /work\nONBUILD RUN echo triggered >/triggered\n\
+        "FROM busybox\nENV FROM_BASE=1\nWORKDIR /app\nONBUILD RUN echo triggered >/triggered\n\
          RUN echo content >/file && mv /file /file.new && printf content >/file\n",
     );
     kiln.build("-t kept:1 context").success();
@@ -84,10 +84,10 @@ fn an_image_brings_its_config() {
     for context in ["c=docker-image://kept:1", "c=oci-layout://layout"] {
         kiln.dockerfile(READS);
         kiln.image(&format!("--build-context {context} context"));
-        kiln.dockerfile("FROM c\nRUN test $FROM_BASE = 1 && test $PWD = /work && cat /triggered\n");
+        kiln.dockerfile("FROM c\nRUN test $FROM_BASE = 1 && test $PWD = /app && cat /triggered\n");
         let (image, _) = kiln.image(&format!("--build-context {context} context"));
         let config = &image.config["config"];
-        assert_eq!(config["WorkingDir"], "/work", "{context}: {config}");
+        assert_eq!(config["WorkingDir"], "/app", "{context}: {config}");
         assert!(config["Env"].to_string().contains("FROM_BASE=1"), "{context}: {config}");
         assert!(config["OnBuild"].is_null(), "{context}: {config}");
     }

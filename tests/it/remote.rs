@@ -388,7 +388,7 @@ impl Repository {
     /// Serves a repository with two commits, a tag `v1` of the first, a branch `other` of it, and a submodule.
     fn serve(place: &Place) -> Self {
         let base = place.at("repositories");
-        let (work, module) = (base.join("work"), base.join("module"));
+        let (app, module) = (base.join("app"), base.join("module"));
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let url = format!("git://127.0.0.1:{port}");
         std::fs::create_dir_all(&base).unwrap();
@@ -429,19 +429,19 @@ impl Repository {
         std::fs::write(module.join("inner"), "inner").unwrap();
         git(&module, FIRST_COMMIT_SECONDS, &["add", "."]);
         git(&module, FIRST_COMMIT_SECONDS, &["commit", "-qm", "module"]);
-        init(&work);
-        std::fs::create_dir_all(work.join("sub/dir")).unwrap();
-        std::fs::write(work.join("Dockerfile"), "FROM scratch\nCOPY . /\n").unwrap();
-        std::fs::write(work.join(".dockerignore"), "sub\n").unwrap();
-        std::fs::write(work.join("sub/dir/file"), "first").unwrap();
-        std::fs::write(work.join("run"), "#!/bin/sh\n").unwrap();
-        run("chmod", [std::ffi::OsStr::new("700"), work.join("run").as_os_str()]);
-        git(&work, FIRST_COMMIT_SECONDS, &["add", "."]);
-        git(&work, FIRST_COMMIT_SECONDS, &["commit", "-qm", "one"]);
-        git(&work, FIRST_COMMIT_SECONDS, &["tag", "-a", "-m", "tag", "v1"]);
-        git(&work, FIRST_COMMIT_SECONDS, &["branch", "other"]);
-        let first = git(&work, 0, &["rev-parse", "HEAD"]);
-        std::fs::write(work.join("sub/dir/file"), "second").unwrap();
+        init(&app);
+        std::fs::create_dir_all(app.join("sub/dir")).unwrap();
+        std::fs::write(app.join("Dockerfile"), "FROM scratch\nCOPY . /\n").unwrap();
+        std::fs::write(app.join(".dockerignore"), "sub\n").unwrap();
+        std::fs::write(app.join("sub/dir/file"), "first").unwrap();
+        std::fs::write(app.join("run"), "#!/bin/sh\n").unwrap();
+        run("chmod", [std::ffi::OsStr::new("700"), app.join("run").as_os_str()]);
+        git(&app, FIRST_COMMIT_SECONDS, &["add", "."]);
+        git(&app, FIRST_COMMIT_SECONDS, &["commit", "-qm", "one"]);
+        git(&app, FIRST_COMMIT_SECONDS, &["tag", "-a", "-m", "tag", "v1"]);
+        git(&app, FIRST_COMMIT_SECONDS, &["branch", "other"]);
+        let first = git(&app, 0, &["rev-parse", "HEAD"]);
+        std::fs::write(app.join("sub/dir/file"), "second").unwrap();
         for _ in 0..200 {
             if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
                 break;
@@ -449,14 +449,14 @@ impl Repository {
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
         git(
-            &work,
+            &app,
             SECOND_COMMIT_SECONDS,
             &["submodule", "--quiet", "add", &format!("{url}/module/.git"), "module"],
         );
-        git(&work, SECOND_COMMIT_SECONDS, &["add", "."]);
-        git(&work, SECOND_COMMIT_SECONDS, &["commit", "-qm", "two"]);
-        let second = git(&work, 0, &["rev-parse", "HEAD"]);
-        Self { daemon, url: format!("{url}/work/.git"), first, second }
+        git(&app, SECOND_COMMIT_SECONDS, &["add", "."]);
+        git(&app, SECOND_COMMIT_SECONDS, &["commit", "-qm", "two"]);
+        let second = git(&app, 0, &["rev-parse", "HEAD"]);
+        Self { daemon, url: format!("{url}/app/.git"), first, second }
     }
 }
 

@@ -22,7 +22,7 @@ RUN echo more >> /data/becomes-file; echo more >> /owned/file; cat /owned/file /
 RUN --mount=type=cache,target=/cache --mount=type=bind,from=tools,source=/tools,target=/tools --mount=type=tmpfs,target=/t \\
     echo kept > /cache/kept && cat /tools/tool /cache/kept > /from-mounts && touch /t/gone
 RUN id -u > /id && grep -c localhost /etc/hosts >> /id && ! test -e /cache && ! ls /tools 2>/dev/null
-WORKDIR /work/dir
+WORKDIR /app/dir
 COPY --from=tools /tools .
 RUN ls -l tool | cut -c 1-10 > listed
 ";
