@@ -119,7 +119,7 @@ enum Command {
     /// Shows what the store takes, and gets it back.
     #[command(subcommand)]
     System(system::Command),
-    /// Removes the build cache.
+    /// Builds images, and removes the build cache.
     #[command(subcommand)]
     Builder(system::BuilderCommand),
     /// Answers docker's buildx, as far as build services call it.
@@ -215,3 +215,34 @@ fn grammar() -> clap::Command {
 
 /// What a command returns.
 type Outcome = Result<(), Failure>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_that_help_shows_says_what_it_is() {
+        fn silent(command: &clap::Command, above: &str, found: &mut Vec<String>) {
+            let name = format!("{above} {}", command.get_name());
+            if command.get_about().is_none() {
+                found.push(name.clone());
+            }
+            let shown = command.get_arguments().filter(|argument| !argument.is_hide_set());
+            let silent_ones = shown.filter(|argument| argument.get_help().is_none());
+            found.extend(silent_ones.map(|argument| format!("{name} {argument}")));
+            for below in command.get_subcommands() {
+                silent(below, &name, found);
+            }
+        }
+        let mut grammar = grammar();
+        grammar.build();
+        let mut found = Vec::new();
+        silent(&grammar, "", &mut found);
+        assert!(found.is_empty(), "{found:#?}");
+    }
+
+    #[test]
+    fn no_verbs_arguments_get_into_each_others_way() {
+        grammar().debug_assert();
+    }
+}
