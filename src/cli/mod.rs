@@ -187,8 +187,9 @@ fn dispatch(command: &Command, global: &Global) -> Outcome {
         Command::Info(args) => args.run(&enter()?),
         Command::Version(args) => args.run(),
         Command::Completion { shell } => {
-            clap_complete::generate(*shell, &mut grammar(), "kiln", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut grammar(), "kiln", &mut script);
+            report::print(&String::from_utf8_lossy(&script))
         }
         Command::Other(words) => Err(docker::unknown(words, &grammar())),
     }

@@ -295,3 +295,16 @@ fn shells_complete_commands() {
         assert!(script.text().contains("buildx") && script.text().contains("no-trunc"), "{shell}");
     }
 }
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let project = Kiln::new();
+    for line in ["--help", "images", "info", "system df", "version", "completion bash"] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = project.command();
+        let output = command.args(line.split(' ')).stdout(writer).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && told.is_empty(), "{line}: {}: {told}", output.status);
+    }
+}
