@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::environment::Environment;
 use super::format::{self, Columns};
-use super::report::{Failure, print};
+use super::report::{Failure, print, tell};
 use super::system::CachePruneArgs;
 use super::{Outcome, build, docker};
 
@@ -252,10 +252,10 @@ impl Builders {
             ("node", args.node.is_some()),
         ];
         for (option, _) in ignored.into_iter().filter(|(_, given)| *given) {
-            eprintln!("note: --{option} makes no difference: kiln is its own builder");
+            tell!("note: --{option} makes no difference: kiln is its own builder");
         }
         if let Some(endpoint) = &args.endpoint {
-            eprintln!("note: the endpoint {endpoint} makes no difference: kiln is its own builder");
+            tell!("note: the endpoint {endpoint} makes no difference: kiln is its own builder");
         }
         let made_up = || (0..).map(|number| format!("builder{number}")).find(|name| self.find(name).is_err());
         let name = args.name.clone().or_else(made_up).expect("there is always another number");
@@ -294,7 +294,7 @@ impl Builders {
             if self.current == name {
                 self.current = DEFAULT.to_owned();
             }
-            eprintln!("{name} removed");
+            tell!("{name} removed");
         }
         self.write()
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use kiln::deploy::{self, Deployment, Format, Image, Presence, Surroundings};
 use kiln::diagnostic::{Source, suggest};
 
-use super::report::Failure;
+use super::report::{Failure, tell};
 
 /// Which file says what is to be built, and which part of it counts.
 #[derive(Debug, Clone, clap::Args)]
@@ -96,7 +96,7 @@ impl DeployArgs {
         for prebuilt in &prebuilt {
             let called =
                 if prebuilt.name.is_empty() { String::new() } else { format!("`{}` ", prebuilt.name) };
-            eprintln!("note: {called}uses the image {}, which exists: it is not built", prebuilt.image);
+            tell!("note: {called}uses the image {}, which exists: it is not built", prebuilt.image);
         }
         if images.is_empty() {
             return Err(Failure::plain(format!(

@@ -5,7 +5,7 @@ use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use kiln::diagnostic::suggest;
 
-use super::report::Failure;
+use super::report::{Failure, tell};
 
 /// Docker's options before the verb.
 #[derive(Debug, clap::Args)]
@@ -45,7 +45,7 @@ impl GlobalArgs {
             ("tlsverify", self.tlsverify),
         ];
         for (name, _) in given.into_iter().filter(|(_, given)| *given) {
-            eprintln!("note: --{name} makes no difference: there is no daemon");
+            tell!("note: --{name} makes no difference: there is no daemon");
         }
     }
 }

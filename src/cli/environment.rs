@@ -13,7 +13,7 @@ use kiln::store::Store;
 use kiln::time::Timestamp;
 
 use super::Global;
-use super::report::Failure;
+use super::report::{Failure, tell};
 
 /// What commands need of the surroundings.
 pub(crate) struct Environment {
@@ -42,7 +42,7 @@ impl Environment {
 
     /// Sets up the client for registries, which says on standard error when it asks again.
     pub(crate) fn registry(&self, store: &Store) -> Result<Registry, Failure> {
-        self.registry_with(store, Arc::new(|text| eprintln!("note: {text}")))
+        self.registry_with(store, Arc::new(|text| tell!("note: {text}")))
     }
 
     /// Sets up the client for registries.

@@ -4,7 +4,7 @@ use kiln::builder::{Annotations, Export, ExportKind};
 use kiln::registry::Limits;
 
 use super::registry::push::LimitArgs;
-use super::report::Failure;
+use super::report::{Failure, tell};
 
 /// What is said about the image.
 #[derive(Debug, Clone, clap::Args)]
@@ -100,7 +100,7 @@ impl AcceptedArgs {
             ));
         }
         for (name, _) in given.into_iter().filter(|(_, value)| value.is_some()) {
-            eprintln!(
+            tell!(
                 "note: --{name} makes no difference: there is no container to remove and no context to send"
             );
         }

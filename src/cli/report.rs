@@ -146,7 +146,7 @@ fn chain(error: &dyn Error) -> String {
 
 /// Prints a failure and returns its exit code.
 pub(crate) fn failure(failure: &Failure) -> ExitCode {
-    eprint!("{failure}");
+    say(&failure.text);
     ExitCode::from(failure.code)
 }
 
@@ -162,10 +162,23 @@ pub(crate) fn show_panics_as_bugs() {
     let show = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         show(panic);
-        eprintln!("error: this is a bug in kiln; please report it with the lines above");
+        tell!("error: this is a bug in kiln; please report it with the lines above");
         std::process::exit(BUG);
     }));
 }
+
+/// Prints to standard error, if somebody still reads it: a build does not end because nobody watches any more.
+pub(crate) fn say(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// Prints a line to standard error.
+macro_rules! tell {
+    ($($text:tt)*) => {
+        $crate::cli::report::say(&(format!($($text)*) + "\n"))
+    };
+}
+pub(crate) use tell;
 
 /// Prints to standard output. A reader that has seen enough, `kiln images | head -1`, is no failure.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {

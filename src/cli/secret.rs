@@ -8,7 +8,7 @@ use std::str::FromStr;
 use kiln::secret::{MAX_SIZE, Secret};
 
 use super::output::split_csv;
-use super::report::Failure;
+use super::report::{Failure, tell};
 
 /// One `--secret`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,9 +66,7 @@ impl SecretArg {
             Source::Variable(name) => match std::env::var_os(name) {
                 Some(value) => value.into_vec(),
                 None => {
-                    eprintln!(
-                        "warning: --secret id={id}: the variable `{name}` is not set; the secret is empty"
-                    );
+                    tell!("warning: --secret id={id}: the variable `{name}` is not set; the secret is empty");
                     Vec::new()
                 }
             },

@@ -307,4 +307,17 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
         let told = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success() && told.is_empty(), "{line}: {}: {told}", output.status);
     }
+    project.dockerfile("FROM scratch\nCOPY . /\n");
+    for (line, code) in [
+        ("build context", 0),
+        ("kaniko --no-push --cleanup -c context", 0),
+        ("push none:1", 1),
+        ("none", 125),
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = project.command();
+        let output = command.args(line.split(' ')).stderr(writer).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{line}: {}", output.status);
+    }
 }

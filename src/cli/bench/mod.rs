@@ -19,7 +19,7 @@ use std::time::Instant;
 use self::row::Sample;
 use self::subject::{Material, Subject};
 use super::format::{self, Columns};
-use super::report::{Failure, print};
+use super::report::{Failure, print, tell};
 use super::{Outcome, info};
 
 /// The verbs of `kiln bench`.
@@ -79,7 +79,7 @@ pub(crate) fn run(command: &Command) -> Outcome {
     let subjects = subject::all(&row::numbers_of_jobs(most))?;
     let mut samples = vec![Vec::new(); subjects.len()];
     for round in 0..args.repeat {
-        eprintln!("round {} of {}", round + 1, args.repeat);
+        tell!("round {} of {}", round + 1, args.repeat);
         for number in row::order(round, subjects.len()) {
             samples[number].push(sample(&subjects[number], &material)?);
         }

@@ -4,7 +4,7 @@ use kiln::store::Store;
 
 use super::super::Outcome;
 use super::super::environment::Environment;
-use super::super::report::Failure;
+use super::super::report::{Failure, say};
 use super::{Catalog, print, short};
 
 /// The arguments of `kiln image rm`.
@@ -38,7 +38,7 @@ impl RemoveArgs {
             }
         }
         if self.force && failures.is_empty() {
-            missing.iter().for_each(|failure| eprint!("{failure}"));
+            missing.iter().for_each(|failure| say(&failure.to_string()));
             return Ok(());
         }
         failures.extend(missing);

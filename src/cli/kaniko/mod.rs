@@ -15,14 +15,14 @@ use kiln::reference::Reference;
 
 pub(crate) use self::flags::Args;
 use super::environment::Environment;
-use super::report::Failure;
+use super::report::{Failure, tell};
 use super::{Outcome, build};
 
 /// Translates the flags and builds.
 pub(crate) fn run(args: &Args, mut environment: Environment) -> Outcome {
     let translation = translate(args).map_err(Failure::usage)?;
     for note in &translation.notes {
-        eprintln!("note: {note}");
+        tell!("note: {note}");
     }
     if let Some(archive) = &translation.stdin {
         let file: File = fs_err::File::open(archive).map_err(Failure::from_error)?.into();

@@ -7,6 +7,7 @@ use std::time::Instant;
 use kiln::diagnostic::{self, Source};
 use kiln::event::{Event, Listener, Outcome, TaskId};
 
+use super::super::report::tell;
 use super::{Output, seconds};
 
 /// Prints each event as soon as it comes; output only in whole lines, so that tasks do not mix.
@@ -31,26 +32,26 @@ impl Listener for Plain {
         // The lock also keeps the lines of one event together on the terminal.
         let mut tasks = self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match event {
-            Event::Started { rung } => eprintln!("kiln: {rung}"),
-            Event::Warning(warning) => eprintln!("{}", diagnostic::render(&self.source, &warning)),
-            Event::Notice(text) => eprintln!("warning: {text}"),
+            Event::Started { rung } => tell!("kiln: {rung}"),
+            Event::Warning(warning) => tell!("{}", diagnostic::render(&self.source, &warning)),
+            Event::Notice(text) => tell!("warning: {text}"),
             Event::TaskStarted { task, name } => {
                 tasks.insert(task, Task { started: Instant::now(), lines: Output::default() });
-                eprintln!("#{} {name}", task + 1);
+                tell!("#{} {name}", task + 1);
             }
-            Event::TaskReason { task, reason } => eprintln!("#{} not cached: {reason}", task + 1),
+            Event::TaskReason { task, reason } => tell!("#{} not cached: {reason}", task + 1),
             Event::TaskProgress { .. } => {}
             Event::TaskOutput { task, stream, bytes } => {
                 if let Some(state) = tasks.get_mut(&task) {
                     let elapsed = state.started.elapsed().as_secs_f64();
                     for line in state.lines.push(stream, &bytes) {
-                        eprintln!("#{} {elapsed:.3} {line}", task + 1);
+                        tell!("#{} {elapsed:.3} {line}", task + 1);
                     }
                 }
             }
             Event::TaskFinished { task, outcome, elapsed } => {
                 for line in tasks.remove(&task).into_iter().flat_map(|mut state| state.lines.finish()) {
-                    eprintln!("#{} {:.3} {line}", task + 1, elapsed.as_secs_f64());
+                    tell!("#{} {:.3} {line}", task + 1, elapsed.as_secs_f64());
                 }
                 let text = match outcome {
                     Outcome::Done => format!("DONE {}", seconds(elapsed)),
@@ -58,7 +59,7 @@ impl Listener for Plain {
                     Outcome::Failed(message) => format!("ERROR: {message}"),
                     Outcome::Cancelled => "CANCELED".to_owned(),
                 };
-                eprintln!("#{} {text}", task + 1);
+                tell!("#{} {text}", task + 1);
             }
         }
     }

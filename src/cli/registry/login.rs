@@ -11,7 +11,7 @@ use kiln::registry::{
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
 use super::super::environment::{self, Registries};
-use super::super::report::Failure;
+use super::super::report::{Failure, say, tell};
 use super::super::{Global, Outcome};
 use super::print;
 
@@ -49,11 +49,11 @@ pub(crate) fn login(args: &LoginArgs, global: &Global) -> Outcome {
     let found = Registries::find(environment::docker_config(global));
     let path = login_file(&found)?;
     if args.password.is_some() {
-        eprintln!("WARNING! Using --password via the CLI is insecure. Use --password-stdin.");
+        tell!("WARNING! Using --password via the CLI is insecure. Use --password-stdin.");
     }
     let hosts = found.hosts()?;
     let verify = |credentials| {
-        let notice = Arc::new(|text: &str| eprintln!("kiln: {text}"));
+        let notice = Arc::new(|text: &str| tell!("kiln: {text}"));
         let login = Login { host, hosts: &hosts, certificates: found.certificates.clone(), notice };
         login.verify(credentials).map_err(Failure::from_error)
     };
@@ -61,11 +61,11 @@ pub(crate) fn login(args: &LoginArgs, global: &Global) -> Outcome {
     if asks_for_nothing {
         let known = found.credentials()?;
         if known.find(host, "").map_err(Failure::from_error)?.is_some() {
-            eprintln!("Authenticating with existing credentials...");
+            tell!("Authenticating with existing credentials...");
             match verify(known) {
                 Ok(()) => return print("Login Succeeded\n"),
                 Err(failure) if !std::io::stdin().is_terminal() => return Err(failure),
-                Err(failure) => eprintln!("{}", failure.text()),
+                Err(failure) => tell!("{}", failure.text()),
             }
         }
     }
@@ -73,12 +73,12 @@ pub(crate) fn login(args: &LoginArgs, global: &Global) -> Outcome {
     let credentials = Credentials::only(host, &user, &password);
     verify(credentials)?;
     match save_login(&path, host, &user, &password).map_err(Failure::from_error)? {
-        Kept::InTheFile => eprintln!(
+        Kept::InTheFile => tell!(
             "WARNING! Your credentials are stored unencrypted in '{}'.\n\
              A credential helper (`credsStore` in that file) keeps them elsewhere.",
             path.display()
         ),
-        Kept::ByHelper(program) => eprintln!("kept by {program}"),
+        Kept::ByHelper(program) => tell!("kept by {program}"),
     }
     warn_if_hidden(&found, host, &user, &password)?;
     print("Login Succeeded\n")
@@ -92,7 +92,7 @@ pub(crate) fn logout(args: &LogoutArgs, global: &Global) -> Outcome {
     print(&format!("Removing login credentials for {}\n", server_name(host)))?;
     erase_login(&path, host).map_err(Failure::from_error)?;
     if let Some(origin) = found.credentials()?.origin(host).map_err(Failure::from_error)? {
-        eprintln!("note: {} still holds credentials for {host}", origin.display());
+        tell!("note: {} still holds credentials for {host}", origin.display());
     }
     Ok(())
 }
@@ -110,7 +110,7 @@ fn warn_if_hidden(found: &Registries, host: &str, user: &str, password: &str) ->
     if used != Some(Credential::Password { user, password })
         && let Some(origin) = credentials.origin(host).map_err(Failure::from_error)?
     {
-        eprintln!("WARNING! {} holds other credentials for {host} and goes before them.", origin.display());
+        tell!("WARNING! {} holds other credentials for {host} and goes before them.", origin.display());
     }
     Ok(())
 }
@@ -162,12 +162,12 @@ fn without_line_end(text: &str) -> &str {
 
 /// Asks on the terminal.
 fn prompt(question: &str, echo: bool) -> Result<String, Failure> {
-    eprint!("{question}");
+    say(question);
     let quiet = if echo { None } else { Some(Quiet::begin()?) };
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line).map_err(Failure::from_error)?;
     if quiet.is_some() {
-        eprintln!();
+        say("\n");
     }
     Ok(without_line_end(&line).to_owned())
 }
