@@ -183,7 +183,9 @@ const HANDED_TO_PROGRAMS: [&str; 9] = [
 pub(crate) fn enter(global: &Global) -> Result<Environment, Failure> {
     let wanted = match global.isolation.as_str() {
         "auto" => None,
-        name => Some(name.parse::<Rung>().map_err(|error| Failure::usage(format!("--isolation: {error}")))?),
+        name => Some(
+            name.parse::<Rung>().map_err(|error| Failure::usage(format!("--isolation: {error}, or auto")))?,
+        ),
     };
     // Before the namespace: there, everybody is root.
     let store_root = store_root(global)?;
