@@ -248,7 +248,7 @@ pub fn build(
         remotes: &remotes,
         isolation: &request.isolation,
         jobs: request.jobs,
-        now: request.epoch.map_or(request.now, |epoch| epoch.min(request.now)),
+        now: request.now,
         epoch: request.epoch,
         packing: request.packing(),
         scope: request.name.clone(),

@@ -74,7 +74,7 @@ pub(super) fn copy(
         owner,
         chmod: copy.chmod.as_ref(),
         link: copy.link,
-        now: workshop.now,
+        now: workshop.new_mtime(),
     };
     let mut parts = Vec::new();
     for (source, chosen) in copy.sources.iter().zip(&chosen) {
@@ -145,7 +145,7 @@ pub(super) fn mkdir(
             ids
         }
     };
-    let changes = place::mkdir(&view, &mkdir.path, owner, workshop.now)?;
+    let changes = place::mkdir(&view, &mkdir.path, owner, workshop.new_mtime())?;
     Ok(Snapshot::made(inputs.parent.clone(), changes, workshop.now))
 }
 

@@ -7,7 +7,8 @@ use super::key::Definition;
 use super::pack;
 use super::unpack::{self, Unpacked};
 use super::{Snapshot, Workshop};
-use crate::cache::{Key, Record};
+use crate::cache::{Key, PackedLayer, Record};
+use crate::digest::Digest;
 use crate::graph::{Graph, Op, StepId};
 
 /// What is to be done about a step.
@@ -107,16 +108,21 @@ pub(super) fn lookup(workshop: &Workshop<'_>, key: Key, ignore_cache: bool) -> O
     if ignore_cache {
         return None;
     }
-    let own = workshop.store.record(&key.0).ok().flatten().and_then(|bytes| own(&bytes, workshop));
+    let recorded = |name: &Digest| own(&workshop.store.record(name).ok()??, workshop);
+    // What was packed with its own times can be packed with others.
+    let own = recorded(&workshop.record_name(&key)).or_else(|| recorded(&key.0));
     if let Some(Answer::Bytes(_)) = own {
         return own;
     }
+    let as_rewritten = |layer: &PackedLayer| {
+        layer.clamp_mtime.is_none() || layer.clamp_mtime == workshop.packing.clamp_mtime
+    };
     // What can be made again has to be made first; what another cache holds has not.
     match workshop.imports.find(&key) {
-        Some((record, place)) => {
+        Some((record, place)) if record.layer.as_ref().is_none_or(as_rewritten) => {
             Some(Answer::Bytes(Box::new(Found { record, unpacked: None, place: Some(place) })))
         }
-        None => own,
+        Some(_) | None => own,
     }
 }
 

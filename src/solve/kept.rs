@@ -78,6 +78,6 @@ fn pack_directory(key: Key, found: Found, workshop: &Workshop<'_>) -> Result<Pac
     let layer = snapshot.packed_here().expect("it was packed just now").clone();
     let record = Record { layer: Some(layer.clone()), ..found.record };
     let bytes = serde_json::to_vec(&record).expect("a record is plain data");
-    workshop.store.put_record(&key.0, &bytes)?;
+    workshop.store.put_record(&workshop.record_name(&key), &bytes)?;
     Ok(layer)
 }

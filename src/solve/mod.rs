@@ -91,7 +91,7 @@ pub struct Workshop<'a> {
     pub isolation: &'a Isolation,
     /// How many steps are done at the same time.
     pub jobs: usize,
-    /// What new records, history entries and directories say.
+    /// When steps are done, as records say.
     pub now: Timestamp,
     /// `SOURCE_DATE_EPOCH`: the latest time that images say.
     pub epoch: Option<Timestamp>,
@@ -140,6 +140,20 @@ impl Workshop<'_> {
 }
 
 impl Workshop<'_> {
+    /// Returns the time of modification of what has none of its own: directories on the way to a destination.
+    fn new_mtime(&self) -> Timestamp {
+        self.epoch.map_or(self.now, |epoch| epoch.min(self.now))
+    }
+
+    /// Returns the name in the store of a step's record. A layer with rewritten times does for builds that rewrite them
+    /// alike: nobody could give it the old ones back.
+    fn record_name(&self, key: &Key) -> Digest {
+        match self.packing.clamp_mtime {
+            None => key.0,
+            Some(Timestamp(latest)) => Digest::of(format!("times up to {latest} {}", key.0)),
+        }
+    }
+
     /// Fetches blobs of a base or a cache as a task of its own.
     fn pull(&self, from: &Place, blobs: &[Blob]) -> Result<(), Cause> {
         let name = from.origin.shown();

@@ -126,7 +126,7 @@ pub(super) fn keep(
 ) -> Result<(), Cause> {
     let bytes = serde_json::to_vec(record).expect("a record is plain data");
     for key in [Some(definition.key), result_key].into_iter().flatten() {
-        workshop.store.put_record(&key.0, &bytes)?;
+        workshop.store.put_record(&workshop.record_name(&key), &bytes)?;
     }
     workshop.store.put_record(&identity(&workshop.scope, &definition.name), &bytes)?;
     Ok(())

@@ -230,7 +230,7 @@ impl Mounts<'_> {
                 (self.agent(index, agent, *mode, (*uid, *gid))?, false)
             }
             MountKind::Cache { id, sharing, initial, mode, uid, gid, readonly } => {
-                let new = Meta::root_owned(0o755, self.job.workshop.now);
+                let new = Meta::root_owned(0o755, self.job.workshop.new_mtime());
                 let prepare = |directory: &Path| -> Result<(), Cause> {
                     match initial {
                         Some((input, path)) => self.fill(index, input, path, directory),

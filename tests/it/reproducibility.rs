@@ -104,3 +104,31 @@ fn a_directory_gives_files_their_times_and_the_image_none() {
     let created = kiln::time::Timestamp::parse(image.config["created"].as_str().unwrap()).unwrap();
     assert!(created.0 >= i64::try_from(began).unwrap(), "{created}");
 }
+
+/// What other builds on the store do to times does not show in builds that do not.
+#[test]
+fn rewritten_times_stay_where_they_were_asked_for() {
+    let Some(kiln) = Kiln::with_busybox() else { skip!("busybox-static is not installed") };
+    kiln.write("context/file", "text");
+    kiln.dockerfile("FROM busybox\nCOPY file /made/file\nRUN echo a > /b\nWORKDIR /c\n");
+    let build = |epoch: Option<&str>, output: &str| {
+        let mut command = kiln.build_command();
+        epoch.map(|epoch| command.env("SOURCE_DATE_EPOCH", epoch));
+        ended(command.args(["--output", output, "context"])).success();
+        Image::read(&kiln.at("image.tar"))
+    };
+    let (plain, rewriting) = ("type=oci,dest=image.tar", "type=oci,dest=image.tar,rewrite-timestamp=true");
+    let first = build(None, plain);
+    let rewritten = build(Some(EPOCH), rewriting);
+    assert_eq!(build(None, plain).digest, first.digest);
+    build(Some(EPOCH), plain);
+    assert_eq!(build(None, plain).digest, first.digest);
+    assert_eq!(build(Some(EPOCH), rewriting).digest, rewritten.digest);
+
+    // The other way round: what was never packed with its own times is done again.
+    kiln.dockerfile("FROM busybox\nRUN echo other > /b\n");
+    build(Some(EPOCH), rewriting);
+    let own = build(None, plain);
+    let created = |image: &Image| image.config["created"].as_str().unwrap().to_owned();
+    assert!(created(&own) > created(&rewritten), "{}", created(&own));
+}
