@@ -18,12 +18,19 @@ WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
 
 
 class Different(Exception):
-    """A builder made something else than the first."""
+    """A builder made something else than the first, or nothing that can be read."""
 
 
 def files(path, scratch) -> Dict[str, int]:
     """-> the size of each file, and -1 for what has none. Folders do not count: builders differ in whether a parent of what
     a step made is in its layer, too."""
+    try:
+        return {name: size for name, size in all_files(path, scratch).items() if not RUNTIME.match(name)}
+    except (KeyError, ValueError, OSError, tarfile.TarError) as error:
+        raise Different("its archive cannot be read: %s" % error) from error
+
+
+def all_files(path, scratch):
     found: Dict[str, int] = {}
     with blobs(path) as (read, copy):
         for layer in layers(read):
@@ -31,7 +38,7 @@ def files(path, scratch) -> Dict[str, int]:
                 list_layer(copy, layer, listing)
                 listing.seek(0)
                 apply(found, listing)
-    return {name: size for name, size in found.items() if not RUNTIME.match(name)}
+    return found
 
 
 def megabytes(path):
@@ -43,9 +50,10 @@ def megabytes(path):
 def difference(ours, theirs, sizes=True):
     """-> a sentence, or nothing if both have the same files. -1 is a link's size: a builder may make it or copy the file."""
     more, less = sorted(theirs.keys() - ours.keys()), sorted(ours.keys() - theirs.keys())
-    other = sizes and [name for name, size in ours.items() if -1 not in (size, theirs.get(name, size)) and theirs[name] != size]
+    both = ours.keys() & theirs.keys() if sizes else ()
+    other = sorted(name for name in both if -1 not in (ours[name], theirs[name]) and ours[name] != theirs[name])
     said = ["%d %s (%s)" % (len(names), what, ", ".join(names[:3]) + (", ..." if len(names) > 3 else ""))
-            for what, names in (("files more", more), ("files fewer", less), ("files of another size", other or [])) if names]
+            for what, names in (("files more", more), ("files fewer", less), ("files of another size", other)) if names]
     return "it has %d files, %s" % (len(theirs), ", ".join(said)) if said else ""
 
 

@@ -138,7 +138,7 @@ def plot(rows, machine):
         grid.append(text(x, 42, "%g s" % 10.0 ** power, 'text-anchor="middle" class="small"'))
     return "\n".join([
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="12">' % (WIDTH, y + 30),
-        "<style>text{fill:#57606a}.name{font-weight:bold}.small{font-size:10.5px}.grid{stroke:#8b949e;stroke-opacity:.35}"
+        "<style>text{fill:#6e7681}.name{font-weight:bold}.small{font-size:10.5px}.grid{stroke:#8b949e;stroke-opacity:.35}"
         "@media(prefers-color-scheme:dark){text{fill:#adbac7}}</style>",
         text(8, 18, "Seconds of a build, logarithmic; how many times kiln's", 'class="name"'),
         *grid, *bars, text(8, y + 18, machine, 'class="small"'), "</svg>\n"])
