@@ -89,6 +89,20 @@ def notes(rows):
         if len(jobs) == 2:
             said.append("%s, %s: from %s to %s seconds are divided by %.2f" % (
                 workload, phase, jobs[0].tool, jobs[1].tool, jobs[0].median("seconds") / jobs[1].median("seconds")))
+    return said + growth(rows)
+
+
+def growth(rows):
+    """How much more the larger of the workloads `files-<thousands>k` take."""
+    said = []
+    for phase in dict.fromkeys(row.phase for row in rows):
+        sizes = {int(row.workload[len("files-"):-1]): row for row in rows
+                 if row.workload.startswith("files-") and row.phase == phase and row.samples}
+        if len(sizes) > 1:
+            least, most = sizes[min(sizes)], sizes[max(sizes)]
+            said.append("files, %s: %.3g times the files take %.3g times the seconds and %.3g times the memory" % (
+                phase, max(sizes) / min(sizes), most.median("seconds") / least.median("seconds"),
+                most.median("mib") / least.median("mib")))
     return said
 
 
