@@ -23,6 +23,8 @@ TINY_FOLDERS = 1000
 STAGE_ROUNDS = 180
 # Files of a seed have one time, long past, so that layers are equal on every machine.
 MTIME = 1_700_000_000
+# The line that a change adds begins so. It is as long in each run, so that all builders get files of the same sizes.
+CHANGE = b"// run "
 
 COPY_ALL = "FROM scratch\nCOPY . /app\n"
 
@@ -126,9 +128,9 @@ def large_file(context, scale):
     return COPY_ALL
 
 
-def tiny_files(context, scale):
+def tiny_files(context, scale, folders=TINY_FOLDERS):
     """As many files as a context is likely ever to have, a thousand in each folder, with a few bytes each."""
-    folders = [os.path.join(context, "%03d" % number) for number in range(max(1, round(TINY_FOLDERS * scale)))]
+    folders = [os.path.join(context, "%03d" % number) for number in range(max(1, round(folders * scale)))]
     with multiprocessing.get_context("fork").Pool() as pool:
         pool.map(tiny_folder, folders, chunksize=8)
     age_folders(context)
@@ -152,8 +154,11 @@ def change_file(position):
         for folder, folders, files in os.walk(os.path.join(context, "node_modules", chosen)):
             folders.sort()
             if files:
-                with open(os.path.join(folder, sorted(files)[0]), "a") as file:
-                    file.write("// run %s\n" % run)
+                path = os.path.join(folder, sorted(files)[0])
+                with open(path, "rb") as file:
+                    before = file.read().split(CHANGE)[0]
+                with open(path, "wb") as file:
+                    file.write(before + CHANGE + run.encode() + b"\n")
                 return
     return change
 
@@ -179,12 +184,24 @@ def change_steps(context, run):
 def stages(context, _scale):
     """Independent stages of one CPU second each: what is lost by not running them at the same time."""
     add_busybox(context)
-    work = "i=0; while [ $i -lt %d ]; do i=$((i+1)); sh -c 'j=0; while [ $j -lt 8000 ]; do j=$((j+1)); done'; done" % STAGE_ROUNDS
-    lines = []
-    for number in range(STAGES):
-        lines.append("FROM scratch AS s%d\nCOPY root /\nRUN echo %d; %s; echo %d > /tmp/%d\n" % (number, number, work, number, number))
+    lines = ["FROM scratch AS s%d\nCOPY root /\nRUN %s\n" % (number, work)
+             for number, work in enumerate(stage_commands("/tmp/"))]
     lines.append("FROM scratch\n" + "".join("COPY --from=s%d /tmp/%d /\n" % (n, n) for n in range(STAGES)))
     return "".join(lines)
+
+
+def stage_commands(folder):
+    work = "i=0; while [ $i -lt %d ]; do i=$((i+1)); sh -c 'j=0; while [ $j -lt 8000 ]; do j=$((j+1)); done'; done" % STAGE_ROUNDS
+    return ["echo %d; %s; echo %d > %s%d" % (number, work, number, folder, number) for number in range(STAGES)]
+
+
+def apt(_context, _scale):
+    """Packages of a distribution: what is lost beside a long command that writes thousands of files. It takes its own time,
+    since that is the mirror's and not a builder's. The mirror may be one that shows an older day."""
+    options = "-o Acquire::Check-Valid-Until=false -o Acquire::Check-Date=false"
+    return ("FROM %s\nRUN set -e; a=$(date +%%s%%N); apt-get %s update; DEBIAN_FRONTEND=noninteractive apt-get %s install -y "
+            "--no-install-recommends git python3; b=$(date +%%s%%N); echo commands-took $(((b-a)/1000000)) ms\n"
+            % (BASE_NAME, options, options))
 
 
 def one_byte(context, _scale):
