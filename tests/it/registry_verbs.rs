@@ -41,6 +41,9 @@ fn pull_prints_what_docker_prints() {
     let multi = format!("{}/team/app:multi", server.host());
     let pulled = kiln.run(&format!("pull --platform linux/arm64 {multi}")).success();
     assert!(pulled.text().contains(&format!("Digest: {index}\n")), "{}", pulled.text());
+    assert_eq!(pulled.stderr, "");
+    let other = kiln.run(&format!("pull --platform linux/riscv64 {name}")).success();
+    assert_eq!(other.stderr, format!("warning: {name} is for linux/amd64, not for linux/riscv64\n"));
     let pinned = format!("{}/team/app@{index}", server.host());
     assert_eq!(kiln.run(&format!("pull -q {pinned}")).success().text(), format!("{pinned}\n"));
     let all = kiln.run(&format!("pull -q -a {}/team/app", server.host())).success();

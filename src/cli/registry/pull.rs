@@ -10,7 +10,7 @@ use kiln::store::Store;
 
 use super::super::Outcome;
 use super::super::environment::Environment;
-use super::super::report::Failure;
+use super::super::report::{Failure, tell};
 use super::{has_tag, print};
 
 /// The arguments of `kiln pull`.
@@ -66,6 +66,13 @@ impl Args {
         bar.finish_and_clear();
         let pulled = pulled?;
         let before = store.resolve_name(name).ok().flatten();
+        let config = &pulled.image.config;
+        // An image without an index is taken whatever it is for, as docker does.
+        if let Some(asked) = &self.platform
+            && (&asked.os, &asked.architecture) != (&config.os, &config.architecture)
+        {
+            tell!("warning: {} is for {}/{}, not for {asked}", name.familiar(), config.os, config.architecture);
+        }
         let is_new = before.as_ref() != Some(&pulled.manifest) || !pulled.fetched.is_empty();
         store.tag(name, &pulled.manifest).map_err(Failure::from_error)?;
         if !self.quiet {
