@@ -20,6 +20,8 @@ import workloads
 BUILDAH_LIMITS = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096"]
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 OTHER = "KILN_PEER_"
+# What kiln is called where it may not use every CPU.
+ON = "kiln on"
 # How long a daemon may take until it answers.
 START_SECONDS = 60
 
@@ -76,10 +78,10 @@ class Builder:
 class Kiln(Builder):
     name = "kiln"
 
-    def __init__(self, program, jobs=None):
-        self.program, self.jobs = program, jobs
-        if jobs:
-            self.name = "kiln --jobs %d" % jobs
+    def __init__(self, program, cpus=None):
+        self.program, self.cpus = program, cpus
+        if cpus:
+            self.name = "%s %d CPU%s" % (ON, cpus, "s" * (cpus > 1))
 
     def missing(self):
         return None if os.access(self.program, os.X_OK) else "there is no `%s`; see --kiln" % self.program
@@ -87,7 +89,10 @@ class Kiln(Builder):
     def command(self, job):
         build = [self.program, "build", "--progress", "plain", "--output", self.output(job),
                  "--build-context", "%s=oci-layout://%s:%s" % (workloads.BASE_NAME, job.base, workloads.BASE_NAME),
-                 *(["--jobs", str(self.jobs)] if self.jobs else []), job.context]
+                 job.context]
+        if self.cpus:
+            # It makes as many jobs of this as it may use.
+            build = ["taskset", "--cpu-list", "0-%d" % (self.cpus - 1), *build]
         return "KILN_STORE=%s exec %s" % (shlex.quote(os.path.join(job.state, "store")), shlex.join(build))
 
 

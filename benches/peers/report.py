@@ -10,6 +10,7 @@ import statistics
 from typing import List, NamedTuple, Optional
 from xml.sax.saxutils import escape
 
+from builders import ON
 from measure import Sample
 
 ALONE = "commands alone"
@@ -76,7 +77,7 @@ def notes(rows):
     said = []
     for (workload, phase), together in by_phase(rows).items():
         alone = seconds_of(together, ALONE)
-        jobs = [row for row in together if row.tool.startswith("kiln --jobs ") and row.samples]
+        parts = [row for row in together if row.tool.startswith(ON) and row.samples]
         for row in together:
             if alone and row.samples and row.tool != ALONE:
                 said.append("%s, %s: %s takes %+.1f%% of what the commands alone take (%.2f s)" % (
@@ -86,9 +87,9 @@ def notes(rows):
             if beyond:
                 said.append("%s, %s: %s takes %.2f s beyond its commands (%.2f s)" % (
                     workload, phase, row.tool, statistics.median(beyond), row.median("commands") or 0))
-        if len(jobs) == 2:
+        if len(parts) == 2:
             said.append("%s, %s: from %s to %s seconds are divided by %.2f" % (
-                workload, phase, jobs[0].tool, jobs[1].tool, jobs[0].median("seconds") / jobs[1].median("seconds")))
+                workload, phase, parts[0].tool, parts[1].tool, parts[0].median("seconds") / parts[1].median("seconds")))
     return said + growth(rows)
 
 
