@@ -18,7 +18,7 @@ use kiln::layer::{
 };
 use kiln::path::RelPath;
 use kiln::time::Timestamp;
-use kiln::tree::{Bytes, Change, Changes, Entry, Kind, Meta, Origin, Tree, diff};
+use kiln::tree::{Bytes, Change, Changes, Entry, Kind, List, Meta, Origin, Tree, diff};
 
 fn main() {
     let number = |name: &str, otherwise: u64| -> u64 {
@@ -92,7 +92,7 @@ fn main() {
     let digest = tree.digest(&RelPath::root()).expect("the root");
     println!("tree: {digest} in {:.2?}", started.elapsed());
     let mut edited = tree.clone();
-    edited.remove(changes.list[files / 2].path());
+    edited.remove(changes.list.iter().nth(files / 2).expect("a change in the middle").path());
     let started = Instant::now();
     let difference = diff(&tree, &edited).list.len();
     println!("tree: difference of {difference} in {:.2?}", started.elapsed());
@@ -176,9 +176,11 @@ fn scan(root: &Path) -> Changes {
         let meta = Meta { mode, uid: 0, gid: 0, mtime: Timestamp(metadata.mtime()), xattrs: None };
         list.push(Change::Upsert { path: RelPath::clean(path), entry: Entry { meta, kind }, origin: 0 });
     }
-    list.sort_by(|a, b| a.path().cmp(b.path()));
     let bytes = Bytes::Directory(Arc::new(root.to_path_buf()));
-    Changes { list, origins: vec![Origin { bytes, at: RelPath::root(), to: RelPath::root() }] }
+    Changes {
+        list: List::sorted(list),
+        origins: vec![Origin { bytes, at: RelPath::root(), to: RelPath::root() }],
+    }
 }
 
 fn status_kb(field: &str) -> u64 {

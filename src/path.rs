@@ -40,6 +40,12 @@ impl RelPath {
         Self(kept.join(&b'/').into())
     }
 
+    /// Returns the path of these bytes, which are known to be clean.
+    pub(crate) fn of_clean(bytes: &[u8]) -> Self {
+        debug_assert!(is_clean(bytes), "a path that was written down is clean");
+        Self(bytes.into())
+    }
+
     /// Returns the child `name` of this path.
     ///
     /// # Panics
@@ -96,8 +102,7 @@ impl RelPath {
 
     /// Tells whether this path is `other` or below it.
     pub fn starts_with(&self, other: &Self) -> bool {
-        let at_or_below = |rest: &[u8]| matches!(rest.first(), None | Some(b'/'));
-        other.is_root() || self.0.strip_prefix(&*other.0).is_some_and(at_or_below)
+        starts_with(&self.0, &other.0)
     }
 
     /// Returns this path as seen from `other`; `None` if it is not there or below.
@@ -131,24 +136,40 @@ impl RelPath {
 
 impl Ord for RelPath {
     fn cmp(&self, other: &Self) -> Ordering {
-        // A slash sorts below every other byte: then comparing bytes is comparing component-wise.
-        let rank = |byte: &u8| if *byte == b'/' { 0 } else { u16::from(*byte) + 1 };
-        let common = common_prefix(&self.0, &other.0);
-        match (self.0.get(common), other.0.get(common)) {
-            (None, None) => Ordering::Equal,
-            (None, Some(_)) => Ordering::Less,
-            (Some(_), None) => Ordering::Greater,
-            (Some(a), Some(b)) => rank(a).cmp(&rank(b)),
-        }
+        compare(&self.0, &other.0)
+    }
+}
+
+/// Compares the bytes of two clean paths in the order of [`RelPath`].
+pub(crate) fn compare(a: &[u8], b: &[u8]) -> Ordering {
+    // A slash sorts below every other byte: then comparing bytes is comparing component-wise.
+    let rank = |byte: &u8| if *byte == b'/' { 0 } else { u16::from(*byte) + 1 };
+    let common = common_prefix(a, b);
+    match (a.get(common), b.get(common)) {
+        (None, None) => Ordering::Equal,
+        (None, Some(_)) => Ordering::Less,
+        (Some(_), None) => Ordering::Greater,
+        (Some(a), Some(b)) => rank(a).cmp(&rank(b)),
     }
 }
 
 /// Returns how many bytes `a` and `b` begin with in common. Paths of a tree share most of theirs, so they are looked
 /// at in words.
-fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+pub(crate) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
     let ((a_words, _), (b_words, _)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
     let words = a_words.iter().zip(b_words).take_while(|(a, b)| a == b).count() * 16;
     words + a[words..].iter().zip(&b[words..]).take_while(|(a, b)| a == b).count()
+}
+
+/// Tells whether the clean path `path` is `above` or below it.
+pub(crate) fn starts_with(path: &[u8], above: &[u8]) -> bool {
+    let at_or_below = |rest: &[u8]| matches!(rest.first(), None | Some(b'/'));
+    above.is_empty() || path.strip_prefix(above).is_some_and(at_or_below)
+}
+
+/// Tells whether bytes are a path as [`RelPath`] has it.
+pub(crate) fn is_clean(bytes: &[u8]) -> bool {
+    bytes.is_empty() || bytes.split(|byte| *byte == b'/').all(|name| !matches!(name, b"" | b"." | b".."))
 }
 
 impl PartialOrd for RelPath {
@@ -204,6 +225,7 @@ mod tests {
         fn a_clean_path_stays_below_the_root(text in "[ab./]{0,12}", other in "[ab./]{0,12}") {
             let path = RelPath::clean(&text);
             prop_assert_eq!(&RelPath::clean(path.as_bytes()), &path);
+            prop_assert_eq!(is_clean(text.as_bytes()), text.as_bytes() == path.as_bytes());
             prop_assert!(path.components().all(|name| !matches!(name, b"" | b"." | b"..")));
             let other = RelPath::clean(&other);
             let joined = other.join(&path);

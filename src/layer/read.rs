@@ -20,7 +20,7 @@ use super::{CAPABILITY, OPAQUE_NAME, WHITEOUT_META_PREFIX, WHITEOUT_PREFIX};
 use crate::digest::Hasher;
 use crate::path::RelPath;
 use crate::time::Timestamp;
-use crate::tree::{Change, Changes, Entry, Kind, LinkGroup, Meta};
+use crate::tree::{Change, Changes, Entry, Kind, LinkGroup, List, Meta};
 
 /// Why a layer or an archive cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -309,10 +309,8 @@ impl Assembly {
         let upserts = self.entries.into_iter().map(|(path, entry)| Change::Upsert { path, entry, origin: 0 });
         let whiteouts = self.whiteouts.into_iter().map(|path| Change::Whiteout { path });
         let opaques = self.opaques.into_iter().map(|path| Change::Opaque { path });
-        let mut list: Vec<Change> = upserts.chain(whiteouts).chain(opaques).collect();
-        // Stable: an opaque mark stays behind the entry of its directory.
-        list.sort_by(|a, b| a.path().cmp(b.path()));
-        Changes { list, origins: Vec::new() }
+        // An opaque mark stays behind the entry of its directory.
+        Changes { list: List::sorted(upserts.chain(whiteouts).chain(opaques).collect()), origins: Vec::new() }
     }
 }
 

@@ -1,22 +1,33 @@
 //! The destination while files are put into it, and what has changed in the end.
+//!
+//! Files come in the order of paths, nearly always: these go into a list at once. The rest is held loosely beside it:
+//! the directories on the way, a second source that lies over the first one, an archive in its own order. When that
+//! gets much, it is merged into the list. What was there before is looked up in the view, which nothing is put into.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map, btree_set};
+use std::iter::Peekable;
 
-use crate::path::RelPath;
+use crate::path::{self, RelPath};
 use crate::place::view::{Node, resolve};
 use crate::place::{Error, Ids};
 use crate::time::Timestamp;
-use crate::tree::{Change, Changes, Entry, Kind, Meta, Origin, Tree};
+use crate::tree::list::{self, Stored};
+use crate::tree::{Change, Changes, Entry, Kind, List, Meta, Origin, Tree};
 
-/// A view of the destination, and the tree that is becoming of it.
+/// Fewer entries beside the list are never merged into it.
+const LOOSE_ENTRIES: usize = 1024;
+
+/// A view of the destination, and what is put over it.
 pub(super) struct Destination<'a> {
     view: &'a Tree,
-    tree: Tree,
-    /// Every path put, with the index of its origin. Ancestors that only came to be named because something
-    /// below them changed are not here.
-    put: BTreeMap<RelPath, u16>,
+    /// What was put in order. Ancestors that only came to be named because something below them changed are not here.
+    ordered: List,
+    /// What was put besides, instead of what the list has at the same path; `None` for what is gone again, because
+    /// something took the place of a directory above it.
+    loose: BTreeMap<RelPath, Option<(Entry, u16)>>,
     origins: Vec<Origin>,
-    /// Directories that something else took the place of, perhaps only for a while.
+    /// Directories that something else took the place of, perhaps only for a while: nothing that the view has below
+    /// them is there any longer.
     removed: BTreeSet<RelPath>,
 }
 
@@ -28,22 +39,82 @@ pub(super) struct NewDirectory {
     pub(super) mtime: Timestamp,
 }
 
+/// What stands at a path.
+enum At<'a> {
+    Put(&'a Entry),
+    Listed(Stored<'a>),
+    Before(&'a Entry),
+}
+
+impl At<'_> {
+    fn is_directory(&self) -> bool {
+        match self {
+            Self::Put(entry) | Self::Before(entry) => entry.is_directory(),
+            Self::Listed(stored) => stored.is_directory(),
+        }
+    }
+}
+
 impl<'a> Destination<'a> {
-    pub(super) fn new(view: &'a Tree) -> Self {
-        Self { view, tree: view.clone(), put: BTreeMap::new(), origins: Vec::new(), removed: BTreeSet::new() }
+    pub(super) const fn new(view: &'a Tree) -> Self {
+        Self {
+            view,
+            ordered: List::new(),
+            loose: BTreeMap::new(),
+            origins: Vec::new(),
+            removed: BTreeSet::new(),
+        }
     }
 
-    pub(super) fn get(&self, path: &RelPath) -> Option<&Entry> {
-        self.tree.get(path)
+    fn at(&self, path: &RelPath) -> Option<At<'_>> {
+        if let Some(put) = self.loose.get(path) {
+            return put.as_ref().map(|(entry, _)| At::Put(entry));
+        }
+        if let Some(stored) = self.listed(path) {
+            return Some(At::Listed(stored));
+        }
+        let hidden = || path.ancestors().any(|above| self.removed.contains(&above));
+        if !self.removed.is_empty() && hidden() {
+            return None;
+        }
+        self.view.get(path).map(At::Before)
+    }
+
+    fn listed(&self, path: &RelPath) -> Option<Stored<'_>> {
+        if self.is_behind_all(path) { None } else { self.ordered.find(path) }
+    }
+
+    /// Tells whether `path` comes behind everything in the list.
+    fn is_behind_all(&self, path: &RelPath) -> bool {
+        self.ordered.last_path().is_none_or(|last| path::compare(last, path.as_bytes()).is_lt())
+    }
+
+    pub(super) fn get(&self, path: &RelPath) -> Option<Entry> {
+        self.at(path).map(|at| match at {
+            At::Put(entry) | At::Before(entry) => entry.clone(),
+            At::Listed(stored) => stored.entry(),
+        })
+    }
+
+    /// Tells whether a directory stands at `path`.
+    pub(super) fn is_directory(&self, path: &RelPath) -> bool {
+        self.at(path).is_some_and(|at| at.is_directory())
     }
 
     /// Tells whether something was put at `path` before.
     pub(super) fn was_put(&self, path: &RelPath) -> bool {
-        self.put.contains_key(path)
+        self.loose.contains_key(path) || self.listed(path).is_some()
     }
 
     pub(super) fn node(&self, path: &RelPath) -> Option<Node<'_>> {
-        if path.is_root() { Some(Node::Directory) } else { self.tree.get(path).map(Node::from) }
+        if path.is_root() {
+            return Some(Node::Directory);
+        }
+        self.at(path).map(|at| match at {
+            At::Put(entry) | At::Before(entry) => Node::from(entry),
+            At::Listed(stored) if stored.is_directory() => Node::Directory,
+            At::Listed(stored) => stored.symlink_target().map_or(Node::Leaf, Node::Symlink),
+        })
     }
 
     pub(super) fn resolve(&self, path: &RelPath) -> Result<RelPath, Error> {
@@ -52,16 +123,38 @@ impl<'a> Destination<'a> {
 
     /// Puts `entry` at `path`, whose parent exists.
     pub(super) fn put(&mut self, path: &RelPath, entry: Entry, origin: u16) {
-        self.tree.insert(path, entry);
-        self.put.insert(path.clone(), origin);
+        if self.is_behind_all(path) && !self.loose.contains_key(path) {
+            self.ordered.upsert(path, &entry, origin);
+            return;
+        }
+        self.loose.insert(path.clone(), Some((entry, origin)));
+        // The list is so long by then that writing it anew costs little for each entry that made it necessary.
+        if self.loose.len() > LOOSE_ENTRIES.max(self.ordered.len() / 4) {
+            self.ordered = Merged::of(std::mem::take(&mut self.ordered), std::mem::take(&mut self.loose))
+                .map(|(path, (entry, origin))| Change::Upsert { path, entry, origin })
+                .collect();
+        }
     }
 
     /// Puts `entry` at `path`; a directory in the way of something else is gone with everything below.
     pub(super) fn replace(&mut self, path: &RelPath, entry: Entry, origin: u16) {
-        if !entry.is_directory() && self.get(path).is_some_and(Entry::is_directory) {
+        if !entry.is_directory() && self.is_directory(path) {
+            self.remove_below(path);
             self.removed.insert(path.clone());
         }
         self.put(path, entry, origin);
+    }
+
+    fn remove_below(&mut self, directory: &RelPath) {
+        let below = |path: &RelPath| path.starts_with(directory);
+        let mut gone: Vec<RelPath> = Vec::new();
+        if !self.is_behind_all(directory) {
+            let listed = self.ordered.iter_from(directory).map(|change| change.path().clone());
+            gone.extend(listed.take_while(below));
+        }
+        let loose = self.loose.range(directory.clone()..).map(|(path, _)| path.clone());
+        gone.extend(loose.take_while(below));
+        self.loose.extend(gone.into_iter().filter(|path| path != directory).map(|path| (path, None)));
     }
 
     /// Returns the index of `origin`, which stays the same for all files from one place.
@@ -85,7 +178,8 @@ impl<'a> Destination<'a> {
                 None => {
                     let NewDirectory { mode, owner: Ids { uid, gid }, mtime } = new;
                     let meta = Meta { mode, uid, gid, mtime, xattrs: None };
-                    self.put(&directory, Entry::directory(meta), 0);
+                    // They are looked for with every source.
+                    self.loose.insert(directory.clone(), Some((Entry::directory(meta), 0)));
                     made.push(directory);
                 }
             }
@@ -94,62 +188,124 @@ impl<'a> Destination<'a> {
     }
 
     /// Returns what differs from the view, and the directories above it as they are.
-    pub(super) fn into_changes(mut self) -> Changes {
-        let mut found: Vec<(RelPath, u16)> = Vec::with_capacity(self.put.len());
-        for (path, origin) in std::mem::take(&mut self.put) {
-            // The root's own metadata is in no layer.
-            if path.is_root() || !self.differs(&path) {
-                continue;
-            }
-            // In the order of paths, what is above both this and the last one found is there already.
-            let is_there = |parent: &RelPath| match found.last() {
-                Some((last, _)) => last.starts_with(parent),
-                None => parent.is_root(),
-            };
-            let mut missing = Vec::new();
-            let mut above = path.parent();
-            while let Some(parent) = above.filter(|parent| !is_there(parent)) {
-                above = parent.parent();
-                missing.push((parent, 0));
-            }
-            found.extend(missing.into_iter().rev());
-            found.push((path, origin));
-        }
-        let upsert = |(path, origin): (RelPath, u16)| {
-            let entry =
-                self.tree.get(&path).expect("what was put, and what is above it, is in the tree").clone();
-            Change::Upsert { path, entry, origin }
-        };
-        let mut list: Vec<Change> = found.into_iter().map(upsert).collect();
+    pub(super) fn into_changes(self) -> Changes {
         // A directory that took the place of a directory's replacement must not keep what the view has there.
+        let mut gone = BTreeSet::new();
         for directory in &self.removed {
-            self.list_gone(directory, &mut list);
+            self.list_gone(directory, &mut gone);
         }
-        list.sort_by(|a, b| a.path().cmp(b.path()));
-        Changes { list, origins: self.origins }
+        let Self { view, ordered, loose, origins, .. } = self;
+        let gone = gone.into_iter().peekable();
+        let mut differing = Differing { view, list: List::new(), gone, above: Vec::new() };
+        for (path, (entry, origin)) in Merged::of(ordered, loose) {
+            differing.see(path, entry, origin);
+        }
+        Changes { list: differing.finish(), origins }
     }
 
-    /// Adds whiteouts for what the view has below `directory` and the tree has not, if both have the directory.
-    fn list_gone(&self, directory: &RelPath, list: &mut Vec<Change>) {
-        let is_directory = |tree: &Tree| tree.get(directory).is_some_and(Entry::is_directory);
-        if !is_directory(self.view) || !is_directory(&self.tree) {
+    /// Adds what the view has below `directory` and is not there any longer, if both have the directory.
+    fn list_gone(&self, directory: &RelPath, gone: &mut BTreeSet<RelPath>) {
+        if !self.view.get(directory).is_some_and(Entry::is_directory) || !self.is_directory(directory) {
             return;
         }
         for (name, _) in self.view.children(directory) {
             let path = directory.child(name);
-            if self.tree.get(&path).is_none() {
-                list.push(Change::Whiteout { path });
+            if self.at(&path).is_none() {
+                gone.insert(path);
             } else if !self.removed.contains(&path) {
-                self.list_gone(&path, list);
+                self.list_gone(&path, gone);
             }
         }
     }
+}
 
-    fn differs(&self, path: &RelPath) -> bool {
-        let (old, new) = (self.view.get(path), self.tree.get(path));
+/// Everything that was put and is there, in the order of paths.
+struct Merged {
+    ordered: Peekable<list::IntoIter>,
+    loose: Peekable<btree_map::IntoIter<RelPath, Option<(Entry, u16)>>>,
+}
+
+impl Merged {
+    fn of(ordered: List, loose: BTreeMap<RelPath, Option<(Entry, u16)>>) -> Self {
+        Self { ordered: ordered.into_iter().peekable(), loose: loose.into_iter().peekable() }
+    }
+}
+
+impl Iterator for Merged {
+    type Item = (RelPath, (Entry, u16));
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let next = self.ordered.peek().map(Change::path);
+            if let Some((path, put)) = self.loose.next_if(|(path, _)| next.is_none_or(|next| path <= next)) {
+                self.ordered.next_if(|change| *change.path() == path);
+                match put {
+                    Some(put) => return Some((path, put)),
+                    None => continue,
+                }
+            }
+            match self.ordered.next()? {
+                Change::Upsert { path, entry, origin } => return Some((path, (entry, origin))),
+                Change::Whiteout { .. } | Change::Opaque { .. } => unreachable!("only entries are put"),
+            }
+        }
+    }
+}
+
+/// The list of what differs from the view while it is being made.
+struct Differing<'a> {
+    view: &'a Tree,
+    list: List,
+    /// What comes into the list as gone.
+    gone: Peekable<btree_set::IntoIter<RelPath>>,
+    /// The directories put so far in which the next path may lie, outermost first.
+    above: Vec<(RelPath, Entry)>,
+}
+
+impl Differing<'_> {
+    /// Takes the next of what was put, in the order of paths.
+    fn see(&mut self, path: RelPath, entry: Entry, origin: u16) {
+        while self.above.pop_if(|(above, _)| !path.starts_with(above)).is_some() {}
         // Link groups are numbered per instruction: a linked file is never what the view has.
-        let linked = matches!(new, Some(Entry { kind: Kind::File { link: Some(_), .. }, .. }));
-        // What was put and is gone again lay below a directory that was replaced.
-        new.is_some() && (linked || old != new)
+        let linked = matches!(entry, Entry { kind: Kind::File { link: Some(_), .. }, .. });
+        // The root's own metadata is in no layer.
+        if !path.is_root() && (linked || self.view.get(&path) != Some(&entry)) {
+            self.list_above(&path);
+            self.list(&path, &entry, origin);
+        }
+        if entry.is_directory() {
+            self.above.push((path, entry));
+        }
+    }
+
+    /// Lists the directories above `path` that are not there yet, as they are.
+    fn list_above(&mut self, path: &RelPath) {
+        let mut missing = Vec::new();
+        let mut above = path.parent();
+        // In the order of paths, what is above both this and the last one listed is there already.
+        let last = self.list.last_path().unwrap_or_default();
+        while let Some(parent) = above.filter(|parent| !path::starts_with(last, parent.as_bytes())) {
+            above = parent.parent();
+            missing.push(parent);
+        }
+        for parent in missing.into_iter().rev() {
+            let put = self.above.iter().find(|(above, _)| *above == parent).map(|(_, entry)| entry);
+            let entry = put.or_else(|| self.view.get(&parent)).expect("what is above something is there");
+            self.list(&parent, &entry.clone(), 0);
+        }
+    }
+
+    fn list(&mut self, path: &RelPath, entry: &Entry, origin: u16) {
+        while let Some(path) = self.gone.next_if(|gone| gone < path) {
+            self.list.push(&Change::Whiteout { path });
+        }
+        self.list.upsert(path, entry, origin);
+    }
+
+    fn finish(mut self) -> List {
+        for path in self.gone {
+            self.list.push(&Change::Whiteout { path });
+        }
+        self.list
     }
 }

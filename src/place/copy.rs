@@ -169,7 +169,7 @@ impl Placing<'_> {
         bytes: &Bytes,
     ) -> Result<(), Error> {
         let mut target = self.prepare()?;
-        let inside = self.destination.get(&target).is_some_and(Entry::is_directory) || target.is_root();
+        let inside = self.destination.is_directory(&target) || target.is_root();
         if inside {
             target = target.child(name);
         } else if self.destination.was_put(&target) {
@@ -223,8 +223,7 @@ impl Placing<'_> {
             self.put_leaf(&to, arriving, index_of_bytes)?;
         }
         // The top directory is never the source's, but it takes its time, new or not.
-        if let Some(existing) = self.destination.get(&target) {
-            let mut entry = existing.clone();
+        if let Some(mut entry) = self.destination.get(&target) {
             entry.meta.mtime = top.meta.mtime;
             self.destination.put(&target, entry, 0);
         }
@@ -247,7 +246,7 @@ impl Placing<'_> {
                 }
                 // Of a directory on the way only the mode counts, and not that of `--chmod`.
                 Role::Parent => {
-                    arriving = existing.clone();
+                    arriving = existing;
                     arriving.meta.mode = entry.meta.mode;
                 }
             }
@@ -257,7 +256,7 @@ impl Placing<'_> {
     }
 
     fn put_leaf(&mut self, to: &RelPath, entry: Entry, origin: u16) -> Result<(), Error> {
-        if self.destination.get(to).is_some_and(Entry::is_directory) {
+        if self.destination.is_directory(to) {
             return Err(Error::FileOverDirectory { path: to.clone() });
         }
         self.destination.put(to, entry, origin);

@@ -8,7 +8,7 @@ use crate::layer::{self, Compression, DEFAULT_MEMORY_BYTES, PackOptions, pack};
 use crate::path::RelPath;
 use crate::time::Timestamp;
 use crate::tree::testing::{file, linked, symlink, with_xattr};
-use crate::tree::{Bytes, Change, Changes, Entry, Kind, Meta, Origin, Tree, diff};
+use crate::tree::{Bytes, Change, Changes, Entry, Kind, List, Meta, Origin, Tree, diff};
 
 /// What root of the machine can hold.
 const ALL: Disk = Disk { owners: true, devices: true, marks: Marks::Trusted };
@@ -60,20 +60,23 @@ fn everything() -> Tree {
 }
 
 /// The contents of the files of [`everything`] and of the tests below, by digest.
-fn with_bytes(mut changes: Changes) -> Changes {
+fn with_bytes(changes: Changes) -> Changes {
     let known: BTreeMap<_, _> = ["setuid", "ping", "in", "same", "", "new", "lower"]
         .map(|text| (crate::digest::Digest::of(text), text))
         .into_iter()
         .collect();
-    for change in &mut changes.list {
-        if let Change::Upsert { path, entry: Entry { kind: Kind::File { digest, .. }, .. }, origin } = change
+    let mut origins = Vec::new();
+    let with_bytes = |mut change: Change| {
+        if let Change::Upsert { path, entry: Entry { kind: Kind::File { digest, .. }, .. }, origin } =
+            &mut change
         {
-            *origin = changes.origins.len() as u16;
+            *origin = origins.len() as u16;
             let bytes = Bytes::Inline(Arc::from(known[digest].as_bytes()));
-            changes.origins.push(Origin { bytes, at: RelPath::root(), to: path.clone() });
+            origins.push(Origin { bytes, at: RelPath::root(), to: path.clone() });
         }
-    }
-    changes
+        change
+    };
+    Changes { list: changes.list.into_iter().map(with_bytes).collect(), origins }
 }
 
 #[test]
@@ -94,7 +97,7 @@ fn a_layer_is_read_back_as_it_was_written() {
         empty.apply(&changes).listing().with_times().to_string()
     );
     // Nothing changed against what was written.
-    assert_eq!(scan_upper(&upper, &tree, ALL).unwrap().list, []);
+    assert_eq!(scan_upper(&upper, &tree, ALL).unwrap().list, List::new());
 }
 
 #[test]
@@ -113,7 +116,7 @@ fn marks_of_overlayfs_become_explicit_whiteouts() {
         origin: 0,
     };
     let changes = Changes {
-        list: vec![
+        list: List::sorted(vec![
             directory("a"),
             Change::Opaque { path: path("a") },
             Change::Upsert { path: path("a/new"), entry: file("new"), origin: 0 },
@@ -121,7 +124,7 @@ fn marks_of_overlayfs_become_explicit_whiteouts() {
             Change::Whiteout { path: path("c") },
             directory("c"),
             Change::Whiteout { path: path("d") },
-        ],
+        ]),
         origins: vec![],
     };
     write_changes(&upper, &with_bytes(changes), Form::Layer, ALL).unwrap();
@@ -149,7 +152,7 @@ fn a_plain_directory_is_compared_with_what_it_was() {
     prepare_upper(&state, &tree, ALL).unwrap();
     write_changes(&state, &with_bytes(diff(&Tree::empty(), &tree)), Form::State, ALL).unwrap();
     let before = index(&state).unwrap();
-    assert_eq!(scan_plain(&state, &before, &tree, ALL).unwrap().list, []);
+    assert_eq!(scan_plain(&state, &before, &tree, ALL).unwrap().list, List::new());
 
     let mut expected = tree.clone();
     expected.insert(&path("bin/su"), owned(file("new"), 0o755, 0, 99));
@@ -177,7 +180,7 @@ fn with_a_single_id_owners_and_devices_come_from_the_entries() {
         write_changes(&state, &with_bytes(diff(&Tree::empty(), &tree)), Form::State, single).unwrap();
     assert_eq!(skipped, ["dev/null", "dev/sda"].map(path));
     let before = index(&state).unwrap();
-    assert_eq!(scan_plain(&state, &before, &tree, single).unwrap().list, []);
+    assert_eq!(scan_plain(&state, &before, &tree, single).unwrap().list, List::new());
     fs_err::write(state.join("bin/ping"), "new").unwrap();
     fs_err::write(state.join("bin/own"), "new").unwrap();
     let seen = tree.apply(&scan_plain(&state, &before, &tree, single).unwrap());

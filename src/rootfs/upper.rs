@@ -16,7 +16,7 @@ use super::walk::{self, Found, open_file};
 use super::write::set_metadata;
 use crate::digest::{Digest, Hasher};
 use crate::path::RelPath;
-use crate::tree::{Change, Changes, Entry, Kind, LinkGroup, Origin, Tree, Xattrs, diff};
+use crate::tree::{Change, Changes, Entry, Kind, LinkGroup, List, Origin, Tree, Xattrs, diff};
 
 /// The one attribute that layers carry.
 pub(super) const CAPABILITY: &str = "security.capability";
@@ -72,7 +72,7 @@ pub fn scan_upper(directory: &Path, lower: &Tree, disk: Disk) -> Result<Changes,
             }
         }
     }
-    let mut changes = diff(lower, &lower.apply(&Changes { list, origins: Vec::new() }));
+    let mut changes = diff(lower, &lower.apply(&Changes { list: List::sorted(list), origins: Vec::new() }));
     changes.origins = vec![Origin::whole(directory)];
     Ok(changes)
 }

@@ -430,16 +430,16 @@ pub fn write_changes(root: &Path, changes: &Changes, form: Form, disk: Disk) -> 
         match change {
             Change::Upsert { path, entry, origin } => match &entry.kind {
                 Kind::File { link, .. } => match link.and_then(|group| linked.get(&group).cloned()) {
-                    Some(target) => writer.link(path, &target)?,
+                    Some(target) => writer.link(&path, &target)?,
                     None => {
-                        write_file(&mut writer, changes, path, entry, *origin)?;
-                        linked.extend(link.map(|group| (group, path.clone())));
+                        write_file(&mut writer, changes, &path, &entry, origin)?;
+                        linked.extend(link.map(|group| (group, path)));
                     }
                 },
-                kind => writer.entry(path, &entry.meta, kind)?,
+                kind => writer.entry(&path, &entry.meta, kind)?,
             },
-            Change::Whiteout { path } => writer.whiteout(path)?,
-            Change::Opaque { path } => writer.opaque(path)?,
+            Change::Whiteout { path } => writer.whiteout(&path)?,
+            Change::Opaque { path } => writer.opaque(&path)?,
         }
     }
     writer.finish()

@@ -15,6 +15,7 @@ use crate::image::{Blob, Layer};
 use crate::layer::{self, Item, Sink, index};
 use crate::path::RelPath;
 use crate::store::{Scratch, Store};
+use crate::tree::list::Stored;
 use crate::tree::{Bytes, Change, Changes, Entry, Kind, LinkGroup, Origin, Tree};
 
 /// As many bytes of a layer's entries are read of a cache: some millions of files.
@@ -89,26 +90,19 @@ fn holders<'a>(
             break;
         }
         let changes = holder.changes(workshop)?;
-        let held: BTreeSet<RelPath> =
-            wanted.iter().filter(|path| find(&changes, path).is_some()).cloned().collect();
+        let mut files = changes.list.finder();
+        let mut held = BTreeSet::new();
+        for path in &wanted {
+            if files.find(path).is_some_and(Stored::is_file) {
+                held.insert(path.clone());
+            }
+        }
         if !held.is_empty() {
             wanted.retain(|path| !held.contains(path));
             holders.push((holder, held));
         }
     }
     Ok(holders)
-}
-
-/// Returns the file that the changes put at `path`, and its origin.
-fn find<'a>(changes: &'a Changes, path: &RelPath) -> Option<(&'a Entry, u16)> {
-    let at = changes.list.partition_point(|change| change.path() < path);
-    // An opaque mark or a whiteout may stand at the same path.
-    changes.list[at..].iter().take_while(|change| change.path() == path).find_map(|change| match change {
-        Change::Upsert { entry, origin, .. } if matches!(entry.kind, Kind::File { .. }) => {
-            Some((entry, *origin))
-        }
-        Change::Upsert { .. } | Change::Whiteout { .. } | Change::Opaque { .. } => None,
-    })
 }
 
 /// Copies files of one snapshot below `destination`, at their paths.
@@ -132,8 +126,9 @@ fn gather(
     }
     let changes = holder.changes(workshop)?;
     if holder.has_bytes() {
+        let mut files = changes.list.finder();
         return paths.iter().try_for_each(|path| {
-            let (_, origin) = find(&changes, path).expect("the holder has the path");
+            let origin = files.find(path).expect("the holder has the path").origin();
             let to = destination.join(path.as_path());
             let origin = &changes.origins[usize::from(origin)];
             match &origin.bytes {
@@ -161,9 +156,14 @@ fn with_links(mut paths: BTreeSet<RelPath>, changes: &Changes) -> BTreeSet<RelPa
         | Kind::BlockDevice { .. }
         | Kind::Fifo => None,
     };
-    let groups: BTreeSet<LinkGroup> = paths.iter().filter_map(|path| group(find(changes, path)?.0)).collect();
+    let mut files = changes.list.finder();
+    let groups: BTreeSet<LinkGroup> =
+        paths.iter().filter_map(|path| group(&files.find(path)?.entry())).collect();
+    if groups.is_empty() {
+        return paths;
+    }
     paths.extend(changes.list.iter().filter_map(|change| match change {
-        Change::Upsert { path, entry, .. } => groups.contains(&group(entry)?).then(|| path.clone()),
+        Change::Upsert { path, entry, .. } => groups.contains(&group(&entry)?).then_some(path),
         Change::Whiteout { .. } | Change::Opaque { .. } => None,
     }));
     paths
@@ -294,7 +294,7 @@ pub(super) fn keep_changes(
     workshop: &Workshop<'_>,
 ) -> Result<Arc<Changes>, Cause> {
     let layer = snapshot.packed().expect("only packed layers are read");
-    workshop.store.put_entries(layer.diff_id, &index::encode(&changes))?;
+    workshop.store.put_entries(layer.diff_id, |out| index::write(&changes, out))?;
     let changes = Arc::new(changes);
     snapshot.set_changes(changes.clone());
     Ok(changes)
@@ -339,15 +339,15 @@ pub fn unpacked_size(store: &Store, layer: &Layer) -> Result<u64, Cause> {
         Some(changes) => changes,
         None => {
             let changes = read_stored(store, layer, |tar| Ok(layer::read(tar, &mut layer::Discard)?))?;
-            store.put_entries(layer.diff_id, &index::encode(&changes))?;
+            store.put_entries(layer.diff_id, |out| index::write(&changes, out))?;
             changes
         }
     };
     let mut groups = BTreeSet::new();
-    let size = |change: &Change| match change {
+    let size = |change: Change| match change {
         Change::Upsert { entry: Entry { kind: Kind::File { size, link, .. }, .. }, .. } => {
             let is_first = link.is_none_or(|group| groups.insert(group));
-            if is_first { *size } else { 0 }
+            if is_first { size } else { 0 }
         }
         Change::Upsert { .. } | Change::Whiteout { .. } | Change::Opaque { .. } => 0,
     };

@@ -41,8 +41,8 @@ pub(super) fn difference(
     workshop: &Workshop<'_>,
 ) -> Result<(Changes, Option<Scratch>), Cause> {
     let mut changes = diff(lower, root.tree(workshop)?);
-    let file = |change: &Change| match change {
-        Change::Upsert { path, entry: Entry { kind: Kind::File { .. }, .. }, .. } => Some(path.clone()),
+    let file = |change: Change| match change {
+        Change::Upsert { path, entry: Entry { kind: Kind::File { .. }, .. }, .. } => Some(path),
         Change::Upsert { .. } | Change::Whiteout { .. } | Change::Opaque { .. } => None,
     };
     let wanted: BTreeSet<RelPath> = changes.list.iter().filter_map(file).collect();

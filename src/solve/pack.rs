@@ -35,11 +35,10 @@ pub(super) fn pack(
     }
     let clamp_mtime = options.clamp_mtime;
     // The index says what is in the layer, so the times that it has there.
-    let entries = match clamp_mtime {
-        Some(latest) => index::encode(&changes.with_times_up_to(latest)),
-        None => index::encode(&changes),
-    };
-    workshop.store.put_entries(packed.diff_id, &entries)?;
+    workshop.store.put_entries(packed.diff_id, |out| match clamp_mtime {
+        Some(latest) => index::write(&changes.with_times_up_to(latest), out),
+        None => index::write(&changes, out),
+    })?;
     snapshot.set_packed(PackedLayer { blob, diff_id: packed.diff_id, clamp_mtime });
     Ok(())
 }

@@ -29,8 +29,8 @@ pub(super) fn mapping(isolation: &Isolation) -> String {
 }
 
 /// Returns the name of a directory by what is in it.
-fn name_of(index: &[u8]) -> String {
-    Digest::of(index).hex()
+fn name_of(changes: &Changes) -> String {
+    index::digest(changes).hex()
 }
 
 /// What an earlier build made and never packed.
@@ -97,7 +97,7 @@ fn find(snapshot: &Snapshot, workshop: &Workshop<'_>) -> Result<Option<PathBuf>,
     let mapping = mapping(workshop.isolation);
     let tree = |name: String| workshop.store.find_tree(&mapping, &name);
     // The second name costs encoding all entries: it is asked for only if the first finds nothing.
-    let by_entries = || tree(name_of(&index::encode(&*snapshot.known_changes(workshop)?)));
+    let by_entries = || tree(name_of(&*snapshot.known_changes(workshop)?));
     let found = snapshot.packed().and_then(|layer| tree(layer.diff_id.0.hex())).or_else(by_entries);
     if let Some(directory) = &found {
         snapshot.set_directory(directory.clone());
@@ -112,7 +112,7 @@ fn make(snapshot: &Snapshot, workshop: &Workshop<'_>) -> Result<PathBuf, Cause> 
     let disk = workshop.isolation.disk();
     let changes = snapshot.known_changes(workshop).filter(|_| snapshot.has_bytes());
     let name = match (&changes, snapshot.packed()) {
-        (Some(changes), _) => name_of(&index::encode(changes)),
+        (Some(changes), _) => name_of(changes),
         (None, Some(layer)) => layer.diff_id.0.hex(),
         (None, None) => unreachable!("a snapshot is packed or has changes with bytes"),
     };

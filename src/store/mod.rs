@@ -43,7 +43,7 @@ mod seen;
 mod tree;
 mod usage;
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -68,6 +68,9 @@ const VERSION: &str = "v1";
 
 /// A document larger than this is not read into memory; the limit of most registries for manifests.
 pub const DOCUMENT_LIMIT_BYTES: u64 = 4 << 20;
+
+/// What is written piece by piece goes to the disk in pieces of this length.
+const FILE_BUFFER_BYTES: usize = 1 << 16;
 
 /// Why the store could not do something.
 #[derive(Debug, thiserror::Error)]
@@ -257,12 +260,16 @@ impl Store {
         }
     }
 
-    /// Stores the index of a layer.
+    /// Stores the index of a layer, which `write` writes.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn put_entries(&self, diff_id: DiffId, bytes: &[u8]) -> Result<()> {
-        self.replace(&self.path("entries").join(diff_id.0.hex()), bytes)
+    pub fn put_entries(
+        &self,
+        diff_id: DiffId,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<()> {
+        self.replace_with(&self.path("entries").join(diff_id.0.hex()), write)
     }
 
     /// Returns the index of a layer.
@@ -332,9 +339,13 @@ impl Store {
 
     /// Writes a whole file so that others see the old one or the new one.
     fn replace(&self, path: &Path, bytes: &[u8]) -> Result<()> {
-        let mut file = self.temporary_file()?;
-        file.write_all(bytes).and_then(|()| file.flush())?;
-        persist(file, path)?;
+        self.replace_with(path, |file| file.write_all(bytes))
+    }
+
+    fn replace_with(&self, path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+        let mut file = io::BufWriter::with_capacity(FILE_BUFFER_BYTES, self.temporary_file()?);
+        write(&mut file)?;
+        persist(file.into_inner().map_err(io::IntoInnerError::into_error)?, path)?;
         Ok(())
     }
 

@@ -119,7 +119,7 @@ fn records_and_entries_are_kept_as_they_are() {
     store.put_record(&key, b"two").unwrap();
     assert_eq!(store.record(&key).unwrap().as_deref(), Some(&b"two"[..]));
     assert_eq!(store.entries(DiffId(key)).unwrap(), None);
-    store.put_entries(DiffId(key), b"entries").unwrap();
+    store.put_entries(DiffId(key), |out| out.write_all(b"entries")).unwrap();
     assert_eq!(store.entries(DiffId(key)).unwrap().as_deref(), Some(&b"entries"[..]));
 }
 
@@ -381,8 +381,8 @@ fn gc_keeps_what_a_name_or_a_young_record_reaches() {
     let text = format!(r#"{{"config":"{config}","layers":["{layer}"]}}"#);
     store.put(text.as_bytes()).unwrap();
     store.tag(&reference("app"), &blob(text.as_bytes())).unwrap();
-    store.put_entries(DiffId(Digest::of("diff")), b"entries").unwrap();
-    store.put_entries(DiffId(Digest::of("other")), b"entries").unwrap();
+    store.put_entries(DiffId(Digest::of("diff")), |out| out.write_all(b"entries")).unwrap();
+    store.put_entries(DiffId(Digest::of("other")), |out| out.write_all(b"entries")).unwrap();
     let recorded = store.put(b"recorded").unwrap();
     store.put_record(&Digest::of("key"), format!("layer {recorded}").as_bytes()).unwrap();
     store.put(b"garbage").unwrap();

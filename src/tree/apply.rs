@@ -7,14 +7,15 @@
 //! of other builders on a base with a merged `/usr`). Runtimes extract that through the symlink, and so it is
 //! applied here; entry by entry then, as it is rare.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
+use std::iter::Peekable;
 use std::sync::Arc;
 
 use super::directory::{Child, Directory, Node, implied_directory};
+use super::list::{Iter, List};
 use super::name::Name;
 use super::{Change, Changes, Entry, Kind, LinkGroup, Tree};
-use crate::path::RelPath;
+use crate::path::{self, RelPath};
 
 impl Tree {
     /// Returns this tree with `changes` laid on it, as extracting the layer would: first everything that
@@ -23,25 +24,22 @@ impl Tree {
     ///
     /// Link groups of the changes are groups of their own, whatever their numbers.
     pub fn apply(&self, changes: &Changes) -> Self {
-        let list = if changes.list.is_sorted_by(|a, b| a.path() <= b.path()) {
-            Cow::Borrowed(&changes.list)
-        } else {
-            let mut sorted = changes.list.clone();
-            sorted.sort_by(|a, b| a.path().cmp(b.path()));
-            Cow::Owned(sorted)
+        let groups = Groups { next: self.next_group, renamed: HashMap::new() };
+        let mut laying = Laying { changes: changes.list.iter().peekable(), groups, met_symlink: false };
+        let root = match laying.changes.next() {
+            Some(first) => laying.lay(Some(&self.root), first, 0).node,
+            None => return self.clone(),
         };
-        let mut groups = Groups { next: self.next_group, renamed: HashMap::new(), met_symlink: false };
-        let root = lay(Some(&self.root), &list, 0, &mut groups);
-        if groups.met_symlink {
-            return self.apply_through_symlinks(&list, groups);
+        if laying.met_symlink {
+            return self.apply_through_symlinks(&changes.list, laying.groups);
         }
         // Whatever the changes say, a tree has a root directory.
         let root = root.filter(|root| root.entry.is_directory());
-        Self { root: root.unwrap_or_else(|| Node::leaf(implied_directory())), next_group: groups.next }
+        Self { root: root.unwrap_or_else(|| Node::leaf(implied_directory())), next_group: laying.groups.next }
     }
 
     /// Applies changes some of which lie below symlinks, in the order in which they would be extracted.
-    fn apply_through_symlinks(&self, changes: &[Change], mut groups: Groups) -> Self {
+    fn apply_through_symlinks(&self, changes: &List, mut groups: Groups) -> Self {
         fn place(tree: &Tree, path: &RelPath) -> RelPath {
             match (path.parent(), path.file_name()) {
                 (Some(parent), Some(name)) => tree.resolve(&parent, true).unwrap_or(parent).child(name),
@@ -52,31 +50,27 @@ impl Tree {
         for change in changes {
             match change {
                 Change::Upsert { .. } => {}
-                Change::Whiteout { path } => tree.remove(&place(self, path)),
-                Change::Opaque { path } => tree.clear(&place(self, path)),
+                Change::Whiteout { path } => tree.remove(&place(self, &path)),
+                Change::Opaque { path } => tree.clear(&place(self, &path)),
             }
         }
         for change in changes {
             if let Change::Upsert { path, entry, .. } = change {
-                tree.insert(&place(&tree, path), groups.rename(entry));
+                tree.insert(&place(&tree, &path), groups.rename(entry));
             }
         }
         tree
     }
 }
 
-/// Gives the groups of the changes numbers that the lower tree does not use. Carried along also to tell what
-/// was met.
+/// Gives the groups of the changes numbers that the lower tree does not use.
 struct Groups {
     next: u64,
     renamed: HashMap<LinkGroup, LinkGroup>,
-    /// There are changes below a symlink.
-    met_symlink: bool,
 }
 
 impl Groups {
-    fn rename(&mut self, entry: &Entry) -> Entry {
-        let mut entry = entry.clone();
+    fn rename(&mut self, mut entry: Entry) -> Entry {
         if let Kind::File { link: Some(link), .. } = &mut entry.kind {
             *link = *self.renamed.entry(*link).or_insert_with(|| {
                 self.next = self.next.saturating_add(1);
@@ -87,72 +81,90 @@ impl Groups {
     }
 }
 
-/// Returns what stands at a path after `changes`, all of which are at that path or below it; the path is the
-/// first `depth` bytes of theirs.
-fn lay(lower: Option<&Node>, changes: &[Change], depth: usize, groups: &mut Groups) -> Option<Node> {
-    let own = changes.partition_point(|change| change.path().as_bytes().len() <= depth);
-    let (own, rest) = changes.split_at(own);
-    let (mut entry, mut gone, mut opaque) = (None, false, false);
-    for change in own {
-        match change {
-            Change::Upsert { entry: new, .. } => entry = Some(groups.rename(new)),
-            Change::Whiteout { .. } => gone = true,
-            Change::Opaque { .. } => opaque = true,
-        }
-    }
-    let lower = lower.filter(|_| !gone);
-    let entry = match (entry, lower) {
-        (Some(entry), _) => Some(entry),
-        (None, Some(lower)) => Some(lower.entry.clone()),
-        (None, None) => None,
-    };
-    if !rest.is_empty() && matches!(entry, Some(Entry { kind: Kind::Symlink { .. }, .. })) {
-        groups.met_symlink = true;
-    }
-    // Whiteouts alone make no directory.
-    let brings = rest.iter().any(|change| matches!(change, Change::Upsert { .. }));
-    let entry = match entry {
-        Some(entry) if entry.is_directory() || !brings => entry,
-        Some(_) => implied_directory(),
-        None if brings => implied_directory(),
-        None => return None,
-    };
-    if !entry.is_directory() {
-        return Some(Node::leaf(entry));
-    }
-    let kept = lower.and_then(|lower| lower.below.as_ref()).filter(|_| !opaque);
-    let below = if rest.is_empty() {
-        kept.cloned()
-    } else {
-        let below_depth = if depth == 0 { 0 } else { depth + 1 };
-        lay_below(kept.map_or(&[][..], |kept| &kept.children), rest, below_depth, groups)
-    };
-    Some(Node { entry, below })
+/// The changes while they are being laid on a tree, in one pass.
+struct Laying<'a> {
+    changes: Peekable<Iter<'a>>,
+    groups: Groups,
+    /// There are changes below a symlink.
+    met_symlink: bool,
 }
 
-/// Merges the children of a directory with the changes below it. A child's name starts at byte `start` of
-/// the changes' paths.
-fn lay_below(
-    lower: &[Child],
-    changes: &[Change],
-    start: usize,
-    groups: &mut Groups,
-) -> Option<Arc<Directory>> {
-    let mut children = Vec::with_capacity(lower.len());
-    let mut lower = lower.iter().peekable();
-    for group in changes.chunk_by(|a, b| component(a, start) == component(b, start)) {
-        let name = component(&group[0], start);
-        while let Some(untouched) = lower.next_if(|child| child.name.as_bytes() < name) {
-            children.push(untouched.clone());
+/// What stands at a path after its changes.
+struct Laid {
+    node: Option<Node>,
+    /// Whether the changes put something there or below it.
+    brings: bool,
+}
+
+impl Laying<'_> {
+    /// Lays all changes that are at a path or below it: `first`, of whose path that one is the first `depth` bytes,
+    /// and those that follow.
+    fn lay(&mut self, lower: Option<&Node>, first: Change, depth: usize) -> Laid {
+        let path = first.path().clone();
+        let at = &path.as_bytes()[..depth];
+        let (mut entry, mut gone, mut opaque) = (None, false, false);
+        let mut next = Some(first);
+        while let Some(change) = next.take_if(|change| change.path().as_bytes().len() == depth) {
+            match change {
+                Change::Upsert { entry: new, .. } => entry = Some(self.groups.rename(new)),
+                Change::Whiteout { .. } => gone = true,
+                Change::Opaque { .. } => opaque = true,
+            }
+            next = self.next_below(at);
         }
-        let there = lower.next_if(|child| child.name.as_bytes() == name);
-        if let Some(node) = lay(there.map(|child| &child.node), group, start + name.len(), groups) {
-            children.push(Child { name: Name::new(name), node });
+        let brings_itself = entry.is_some();
+        let lower = lower.filter(|_| !gone);
+        let entry = entry.or_else(|| lower.map(|lower| lower.entry.clone()));
+        if next.is_some() && matches!(entry, Some(Entry { kind: Kind::Symlink { .. }, .. })) {
+            self.met_symlink = true;
         }
+        let kept = lower.and_then(|lower| lower.below.as_ref()).filter(|_| !opaque);
+        let (below, brings_below) = match next {
+            Some(first) => self.lay_below(kept.map_or(&[][..], |kept| &kept.children), first, at),
+            None => (kept.cloned(), false),
+        };
+        // Whiteouts alone make no directory.
+        let entry = match entry {
+            Some(entry) if entry.is_directory() || !brings_below => Some(entry),
+            Some(_) => Some(implied_directory()),
+            None => brings_below.then(implied_directory),
+        };
+        let node = entry.map(|entry| match entry.is_directory() {
+            true => Node { entry, below },
+            false => Node::leaf(entry),
+        });
+        Laid { node, brings: brings_itself || brings_below }
     }
-    children.extend(lower.cloned());
-    children.shrink_to_fit();
-    Directory::of(children)
+
+    /// Merges the children of the directory `at` with the changes below it, of which there is a `first`; tells also
+    /// whether these put something there.
+    fn lay_below(&mut self, lower: &[Child], first: Change, at: &[u8]) -> (Option<Arc<Directory>>, bool) {
+        let start = if at.is_empty() { 0 } else { at.len() + 1 };
+        let mut children = Vec::with_capacity(lower.len());
+        let mut lower = lower.iter().peekable();
+        let mut brings = false;
+        let mut next = Some(first);
+        while let Some(first) = next {
+            let name = component(&first, start);
+            while let Some(untouched) = lower.next_if(|child| child.name.as_bytes() < name) {
+                children.push(untouched.clone());
+            }
+            let there = lower.next_if(|child| child.name.as_bytes() == name);
+            let (end, name) = (start + name.len(), Name::new(name));
+            let laid = self.lay(there.map(|child| &child.node), first, end);
+            brings |= laid.brings;
+            children.extend(laid.node.map(|node| Child { name, node }));
+            next = self.next_below(at);
+        }
+        children.extend(lower.cloned());
+        children.shrink_to_fit();
+        (Directory::of(children), brings)
+    }
+
+    /// Takes the next change if it is at the path `at` or below it.
+    fn next_below(&mut self, at: &[u8]) -> Option<Change> {
+        self.changes.next_if(|change| path::starts_with(change.path().as_bytes(), at))
+    }
 }
 
 /// The component of the change's path that starts at byte `start`.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::path::RelPath;
 use crate::time::Timestamp;
-use crate::tree::{Entry, Kind};
+use crate::tree::{Entry, Kind, List};
 
 /// One difference.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +84,7 @@ pub enum Bytes {
 #[derive(Debug, Clone, Default)]
 pub struct Changes {
     /// The differences in the order of [`RelPath`].
-    pub list: Vec<Change>,
+    pub list: List,
     /// Where files' bytes lie. Empty for changes read back from a layer's index.
     pub origins: Vec<Origin>,
 }
@@ -93,19 +93,19 @@ impl Changes {
     /// Returns the same changes with later times of modification set to `latest`.
     #[must_use]
     pub fn with_times_up_to(&self, latest: Timestamp) -> Self {
-        let mut changes = self.clone();
-        for change in &mut changes.list {
-            if let Change::Upsert { entry, .. } = change {
+        let clamped = |mut change: Change| {
+            if let Change::Upsert { entry, .. } = &mut change {
                 entry.meta.mtime = entry.meta.mtime.min(latest);
             }
-        }
-        changes
+            change
+        };
+        Self { list: self.list.iter().map(clamped).collect(), origins: self.origins.clone() }
     }
 
     /// Returns the sum of the sizes of the regular files, each group of hard links counted once per name.
     pub fn content_size(&self) -> u64 {
-        let size = |change: &Change| match change {
-            Change::Upsert { entry: Entry { kind: Kind::File { size, .. }, .. }, .. } => *size,
+        let size = |change: Change| match change {
+            Change::Upsert { entry: Entry { kind: Kind::File { size, .. }, .. }, .. } => size,
             Change::Upsert { .. } | Change::Whiteout { .. } | Change::Opaque { .. } => 0,
         };
         self.list.iter().map(size).sum()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::directory::{Child, Node};
 use super::links::Links;
-use super::{Change, Changes, Entry, Tree};
+use super::{Change, Changes, Entry, List, Tree};
 use crate::path::RelPath;
 
 /// Returns the changes that turn `lower` into `upper`, without origins.
@@ -22,19 +22,15 @@ use crate::path::RelPath;
 ///
 /// Directories that the trees share are not looked into.
 pub fn diff(lower: &Tree, upper: &Tree) -> Changes {
-    let mut found = Found { list: Vec::new(), links: Links::default() };
+    let mut found = Found { list: List::new(), above: Vec::new(), links: Links::default() };
     let root = RelPath::root();
+    if !same_but_time(&lower.root.entry, &upper.root.entry) {
+        found.list.upsert(&root, &upper.root.entry, 0);
+    }
     found.below(&root, Some(&lower.root), &upper.root);
-    if same_but_time(&lower.root.entry, &upper.root.entry) {
-        // No entry for the root, though something below it may have changed.
-    } else {
-        found.list.insert(0, upsert(root, &upper.root.entry));
-    }
-    let Found { mut list, links } = found;
+    let Found { list, links, .. } = found;
     let travelling = links.travelling(lower, upper, &list);
-    if !travelling.is_empty() {
-        include(&mut list, &travelling, upper);
-    }
+    let list = if travelling.is_empty() { list } else { include(list, &travelling, upper) };
     Changes { list, origins: Vec::new() }
 }
 
@@ -43,19 +39,16 @@ fn same_but_time(a: &Entry, b: &Entry) -> bool {
     (a.mode, a.uid, a.gid, &a.xattrs) == (b.mode, b.uid, b.gid, &b.xattrs)
 }
 
-struct Found {
-    list: Vec<Change>,
+struct Found<'a> {
+    list: List,
+    /// The directories being compared, outermost first, that come into the list if anything below them has changed.
+    above: Vec<(RelPath, &'a Entry)>,
     links: Links,
 }
 
-fn upsert(path: RelPath, entry: &Entry) -> Change {
-    Change::Upsert { path, entry: entry.clone(), origin: 0 }
-}
-
-impl Found {
-    /// Lists the changes at `path`, parents first; tells whether there are any.
-    fn at(&mut self, path: &RelPath, lower: Option<&Node>, upper: &Node) {
-        let start = self.list.len();
+impl<'a> Found<'a> {
+    /// Lists the changes at `path`, parents first.
+    fn at(&mut self, path: RelPath, lower: Option<&Node>, upper: &'a Node) {
         let changed = match lower {
             None => true,
             Some(lower) => {
@@ -65,20 +58,27 @@ impl Found {
         };
         if changed {
             self.links.changed(&upper.entry);
-        }
-        if changed || upper.entry.is_directory() {
-            // The place of the directory's own entry, should anything below it have changed.
-            self.list.push(upsert(path.clone(), &upper.entry));
+            self.list_above();
+            self.list.upsert(&path, &upper.entry, 0);
         }
         if upper.entry.is_directory() {
-            self.below(path, lower.filter(|lower| lower.entry.is_directory()), upper);
-            if !changed && self.list.len() == start + 1 {
-                self.list.truncate(start);
+            let outer = self.above.len();
+            if !changed {
+                self.above.push((path.clone(), &upper.entry));
             }
+            self.below(&path, lower.filter(|lower| lower.entry.is_directory()), upper);
+            // It was taken from there if something below has changed, with those above it.
+            self.above.truncate(outer);
         }
     }
 
-    fn below(&mut self, path: &RelPath, lower: Option<&Node>, upper: &Node) {
+    fn list_above(&mut self) {
+        for (path, entry) in self.above.drain(..) {
+            self.list.upsert(&path, entry, 0);
+        }
+    }
+
+    fn below(&mut self, path: &RelPath, lower: Option<&Node>, upper: &'a Node) {
         if let Some((ours, theirs)) = lower.and_then(|lower| lower.below.as_ref()).zip(upper.below.as_ref())
             && Arc::ptr_eq(ours, theirs)
         {
@@ -98,29 +98,39 @@ impl Found {
             let theirs = if order.is_ge() { here.next() } else { None };
             match (ours, theirs) {
                 (ours, Some(theirs)) => {
-                    self.at(&child_path(theirs), ours.map(|child| &child.node), &theirs.node)
+                    self.at(child_path(theirs), ours.map(|child| &child.node), &theirs.node);
                 }
-                (Some(ours), None) => self.list.push(Change::Whiteout { path: child_path(ours) }),
+                (Some(ours), None) => {
+                    self.list_above();
+                    self.list.push(&Change::Whiteout { path: child_path(ours) });
+                }
                 (None, None) => {}
             }
         }
     }
 }
 
-/// Adds the files `paths` of `upper`, with the directories above them, to the sorted `list`.
-fn include(list: &mut Vec<Change>, paths: &BTreeSet<RelPath>, upper: &Tree) {
+/// Returns `list` with the files `paths` of `upper` and the directories above them.
+fn include(list: List, paths: &BTreeSet<RelPath>, upper: &Tree) -> List {
     let mut wanted: BTreeSet<RelPath> = paths.iter().flat_map(RelPath::ancestors).collect();
     wanted.remove(&RelPath::root());
     wanted.extend(paths.iter().cloned());
-    for change in &*list {
-        wanted.remove(change.path());
-    }
-    for path in wanted {
-        if let Some(entry) = upper.get(&path) {
-            list.push(upsert(path, entry));
+    let mut wanted = wanted.into_iter().peekable();
+    let mut both = List::new();
+    let add = |both: &mut List, path: &RelPath| {
+        if let Some(entry) = upper.get(path) {
+            both.upsert(path, entry, 0);
         }
+    };
+    for change in list {
+        while let Some(path) = wanted.next_if(|path| path < change.path()) {
+            add(&mut both, &path);
+        }
+        wanted.next_if(|path| path == change.path());
+        both.push(&change);
     }
-    list.sort_by(|a, b| a.path().cmp(b.path()));
+    wanted.for_each(|path| add(&mut both, &path));
+    both
 }
 
 #[cfg(test)]
@@ -131,7 +141,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn printed(changes: &Changes) -> Vec<String> {
-        let print = |change: &Change| match change {
+        let print = |change: Change| match change {
             Change::Upsert { path, .. } => format!("+{path}"),
             Change::Whiteout { path } => format!("-{path}"),
             Change::Opaque { path } => format!("o{path}"),
@@ -226,7 +236,7 @@ mod tests {
             let changes = diff(&a, &b);
             let applied = with_root_time_of(a.apply(&changes), &b);
             prop_assert!(applied == b, "{changes:#?}\n{}\n{}", applied.listing(), b.listing());
-            prop_assert!(changes.list.is_sorted_by(|x, y| x.path() < y.path()));
+            prop_assert!(changes.list.into_iter().is_sorted_by(|x, y| x.path() < y.path()));
         }
 
         #[test]

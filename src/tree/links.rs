@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
 
-use super::{Change, Entry, Kind, LinkGroup, Tree};
+use super::{Change, Entry, Kind, LinkGroup, List, Tree};
 use crate::path::RelPath;
 
 /// What the comparison of two trees saw of links.
@@ -37,17 +37,17 @@ impl Links {
 
     /// Returns the files of `upper` that must be in a layer because of their links, given the other
     /// `changes`; some may be among these already.
-    pub(super) fn travelling(&self, lower: &Tree, upper: &Tree, changes: &[Change]) -> BTreeSet<RelPath> {
+    pub(super) fn travelling(&self, lower: &Tree, upper: &Tree, changes: &List) -> BTreeSet<RelPath> {
         if !self.touched {
             return BTreeSet::new();
         }
-        let changed: HashSet<&RelPath> = changes.iter().map(Change::path).collect();
+        let changed: HashSet<RelPath> = changes.iter().map(|change| change.path().clone()).collect();
         let names = unchanged_names(lower, upper, &changed);
         // A group of the layer travels if one of its names has changed.
         let mut whole: HashSet<LinkGroup> = HashSet::new();
         for change in changes {
             if let Change::Upsert { entry, .. } = change {
-                whole.extend(group(entry));
+                whole.extend(group(&entry));
             }
         }
         // Among the unchanged names, those of one lower group must be one upper group and the other way
@@ -89,7 +89,7 @@ impl Name {
     }
 }
 
-fn unchanged_names(lower: &Tree, upper: &Tree, changed: &HashSet<&RelPath>) -> Vec<Name> {
+fn unchanged_names(lower: &Tree, upper: &Tree, changed: &HashSet<RelPath>) -> Vec<Name> {
     let mut below = lower.iter().peekable();
     let mut names = Vec::new();
     for (path, entry) in upper.iter() {

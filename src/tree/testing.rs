@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::{Change, Changes, Entry, Kind, LinkGroup, Meta, Tree};
+use super::{Change, Changes, Entry, Kind, LinkGroup, List, Meta, Tree};
 use crate::digest::Digest;
 use crate::path::RelPath;
 use crate::time::Timestamp;
@@ -52,7 +52,7 @@ pub(crate) fn opaque(at: &str) -> Change {
 }
 
 pub(crate) fn changes(list: Vec<Change>) -> Changes {
-    Changes { list, origins: Vec::new() }
+    Changes { list: List::sorted(list), origins: Vec::new() }
 }
 
 /// The paths of a tree as text, directories with a slash.
@@ -62,7 +62,7 @@ pub(crate) fn shown(tree: &Tree) -> Vec<String> {
         .collect()
 }
 
-fn arbitrary_path() -> impl Strategy<Value = RelPath> {
+pub(crate) fn arbitrary_path() -> impl Strategy<Value = RelPath> {
     let name = prop_oneof![4 => "[a-c]", 1 => Just("a-b".to_owned()), 1 => Just("a name beyond inline storage".to_owned())];
     proptest::collection::vec(name, 1..4).prop_map(|names| path(&names.join("/")))
 }
@@ -80,7 +80,7 @@ fn arbitrary_meta() -> impl Strategy<Value = Meta> {
     )
 }
 
-fn arbitrary_entry() -> impl Strategy<Value = Entry> {
+pub(crate) fn arbitrary_entry() -> impl Strategy<Value = Entry> {
     let plain = (arbitrary_meta(), 0..3_u8)
         .prop_map(|(meta, content)| Entry { meta, kind: file(&content_of(u64::from(content))).kind });
     // All names of a group are one inode: they agree in everything.

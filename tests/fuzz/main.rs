@@ -256,7 +256,10 @@ fn archives() {
         |input| {
             let mut all = layer::Discard;
             if let Ok(changes) = layer::read(input, &mut all) {
-                assert!(changes.list.is_sorted_by(|a, b| a.path() <= b.path()), "a layer out of order");
+                assert!(
+                    changes.list.iter().is_sorted_by(|a, b| a.path() <= b.path()),
+                    "a layer out of order"
+                );
                 let index = layer::index::encode(&changes);
                 let again = layer::index::decode(&index).expect("an index that was just made");
                 assert_eq!(again.list, changes.list);

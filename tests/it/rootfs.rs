@@ -19,7 +19,7 @@ fn tree_of(directory: &Path) -> Tree {
 }
 
 fn shown(changes: &Changes) -> Vec<String> {
-    let show = |change: &Change| match change {
+    let show = |change: Change| match change {
         Change::Upsert { path, .. } => format!("+{path}"),
         Change::Whiteout { path } => format!("-{path}"),
         Change::Opaque { path } => format!("o{path}"),

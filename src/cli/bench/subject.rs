@@ -70,6 +70,7 @@ pub(super) fn all(numbers_of_jobs: &[usize]) -> Result<Vec<Subject>, Failure> {
 pub(super) struct Material {
     directory: PathBuf,
     changes: Changes,
+    paths: Vec<RelPath>,
     pub(super) files: u64,
     pub(super) bytes: u64,
     /// Where the stat caches lie that nobody reads again: how the library tells whether a file may still be changing.
@@ -81,7 +82,8 @@ impl Material {
     pub(super) fn of(directory: &Path) -> Result<Self, Failure> {
         let scratch = tempfile::tempdir().map_err(Failure::from_error)?;
         let changes = changes(&hashed(&listed(directory, &scratch)?)?, directory);
-        let files = changes.list.iter().filter(|change| file(change).is_some()).count() as u64;
+        let paths: Vec<RelPath> = changes.list.iter().filter_map(file).collect();
+        let files = paths.len() as u64;
         let bytes = changes.content_size();
         if bytes == 0 {
             let place = directory.display();
@@ -89,7 +91,7 @@ impl Material {
                 "there is nothing to measure in `{place}`: no file has a byte"
             )));
         }
-        Ok(Self { directory: directory.to_owned(), changes, files, bytes, scratch })
+        Ok(Self { directory: directory.to_owned(), changes, paths, files, bytes, scratch })
     }
 }
 
@@ -137,7 +139,7 @@ fn changes(tree: &Tree, directory: &Path) -> Changes {
     changes
 }
 
-fn file(change: &Change) -> Option<&RelPath> {
+fn file(change: Change) -> Option<RelPath> {
     match change {
         Change::Upsert { path, entry: Entry { kind: Kind::File { .. }, .. }, .. } => Some(path),
         Change::Upsert { .. } | Change::Whiteout { .. } | Change::Opaque { .. } => None,
@@ -147,10 +149,8 @@ fn file(change: &Change) -> Option<&RelPath> {
 fn read(material: &Material) -> Result<(), Failure> {
     let buffer = || vec![0; READ_BUFFER_BYTES];
     material
-        .changes
-        .list
+        .paths
         .par_iter()
-        .filter_map(file)
         .try_for_each_init(buffer, |buffer, path| {
             let mut file = fs_err::File::open(material.directory.join(path.as_path()))?;
             while file.read(buffer)? > 0 {}

@@ -108,6 +108,7 @@ mod tests {
         }
         list.sort_by(|a, b| a.path().cmp(b.path()));
         let bytes = Bytes::Directory(Arc::new(root.to_path_buf()));
+        let list = list.into_iter().collect();
         Changes { list, origins: vec![Origin { bytes, at: RelPath::root(), to: RelPath::root() }] }
     }
 

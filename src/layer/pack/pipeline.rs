@@ -223,7 +223,7 @@ impl Job<'_> {
                     let proven = self.sources.read(content, &mut bytes)?;
                     // The hash of a file in several blocks is needed behind each of them.
                     if !(proven && content.is_whole()) {
-                        contents.push((start, *content));
+                        contents.push((start, content.clone()));
                     }
                 }
             }
@@ -245,7 +245,7 @@ impl Job<'_> {
                 Work::Compress(block) => {
                     for (start, content) in block.contents.iter().filter(|(_, content)| content.is_whole()) {
                         if Digest::of(&block.bytes[*start..start + content.len]) != content.digest {
-                            return Err(self.sources.changed(content.change));
+                            return Err(self.sources.changed(&content.file));
                         }
                     }
                     let bytes = codec.compress(block.bytes)?;
@@ -301,7 +301,7 @@ impl Job<'_> {
                         if !content.is_last() {
                             file = Some(running);
                         } else if running.finish() != content.digest {
-                            return Err(self.sources.changed(content.change));
+                            return Err(self.sources.changed(&content.file));
                         }
                     }
                     (block.key, block.bytes.len() as u32)

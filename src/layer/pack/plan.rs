@@ -8,6 +8,7 @@
 //! have the same bytes.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::Error;
 use crate::digest::{Digest, Hasher};
@@ -15,6 +16,7 @@ use crate::layer::header::{self, Header};
 use crate::layer::{BLOCK, OPAQUE_NAME, WHITEOUT_PREFIX};
 use crate::path::RelPath;
 use crate::time::Timestamp;
+use crate::tree::list::Iter;
 use crate::tree::{Change, Changes, Entry, Kind, LinkGroup};
 
 /// A block that is shorter does not end after an entry.
@@ -51,10 +53,17 @@ pub(super) enum Piece {
     Content(Content),
 }
 
-/// A stretch of the content of the file that is change number `change`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A file of the layer: what finding its bytes takes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct File {
+    pub(super) path: RelPath,
+    pub(super) origin: u16,
+}
+
+/// A stretch of the content of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Content {
-    pub(super) change: usize,
+    pub(super) file: Arc<File>,
     pub(super) offset: u64,
     pub(super) len: usize,
     pub(super) size: u64,
@@ -75,11 +84,10 @@ impl Content {
 
 /// Yields the blocks of a layer.
 pub(super) struct Plan<'a> {
-    changes: &'a Changes,
+    changes: Iter<'a>,
     clamp_mtime: Option<Timestamp>,
-    next: usize,
     /// The first name of each link group, with the content it stands for.
-    leaders: HashMap<LinkGroup, (&'a RelPath, Digest)>,
+    leaders: HashMap<LinkGroup, (RelPath, Digest)>,
     /// The file that the last block was cut in, and whether a block ends behind it.
     open: Option<(Content, bool)>,
     ended: bool,
@@ -87,7 +95,7 @@ pub(super) struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     pub(super) fn new(changes: &'a Changes, clamp_mtime: Option<Timestamp>) -> Self {
-        Self { changes, clamp_mtime, next: 0, leaders: HashMap::new(), open: None, ended: false }
+        Self { changes: changes.list.iter(), clamp_mtime, leaders: HashMap::new(), open: None, ended: false }
     }
 
     fn block(&mut self) -> Result<Block, Error> {
@@ -95,16 +103,18 @@ impl<'a> Plan<'a> {
         loop {
             let cut = match self.open.take() {
                 Some((content, cut_behind)) => {
+                    let size = content.size;
+                    let behind = (!content.is_last())
+                        .then(|| stretch(content.clone(), content.offset + content.len as u64));
                     block.push_content(content);
-                    if !content.is_last() {
-                        let offset = content.offset + content.len as u64;
-                        self.open = Some((stretch(content, offset), cut_behind));
+                    if let Some(behind) = behind {
+                        self.open = Some((behind, cut_behind));
                         return Ok(block);
                     }
-                    block.push_bytes(|bytes| bytes.resize(bytes.len() + header::padding(content.size), 0));
+                    block.push_bytes(|bytes| bytes.resize(bytes.len() + header::padding(size), 0));
                     cut_behind
                 }
-                None => match self.changes.list.get(self.next) {
+                None => match self.changes.next() {
                     None => {
                         // The end of the archive: two blocks of zeros (POSIX.1 pax).
                         block.push_bytes(|bytes| bytes.resize(bytes.len() + 2 * BLOCK, 0));
@@ -114,7 +124,6 @@ impl<'a> Plan<'a> {
                     }
                     Some(change) => {
                         let cut_behind = self.begin(change, &mut block)?;
-                        self.next += 1;
                         if self.open.is_some() {
                             continue;
                         }
@@ -129,54 +138,65 @@ impl<'a> Plan<'a> {
     }
 
     /// Adds the header of `change` and opens its content; tells whether a block may end behind it.
-    fn begin(&mut self, change: &'a Change, block: &mut Block) -> Result<bool, Error> {
-        let mut header = Vec::with_capacity(BLOCK);
-        let content = match change {
-            Change::Whiteout { path } => {
-                let (parent, name) =
-                    (path.parent().unwrap_or_default(), path.file_name().unwrap_or_default());
-                write_mark(&parent, &[WHITEOUT_PREFIX, name].concat(), &mut header);
-                None
-            }
-            Change::Opaque { path } => {
-                write_mark(path, OPAQUE_NAME, &mut header);
-                None
-            }
-            Change::Upsert { path, entry, origin: _ } => {
-                if path.file_name().is_some_and(|name| name.starts_with(WHITEOUT_PREFIX)) {
-                    return Err(Error::ReservedName { path: path.clone() });
-                }
-                self.write_entry(path, entry, &mut header)
-            }
-        };
+    fn begin(&mut self, change: Change, block: &mut Block) -> Result<bool, Error> {
         let mut hasher = Hasher::new();
-        hasher.update(&header);
-        let mut len = header.len() as u64;
-        block.push_bytes(|bytes| bytes.extend_from_slice(&header));
-        if let Some((size, digest)) = content {
-            hasher.update(digest.as_bytes());
-            len += size;
+        let mut len = 0;
+        let content = block.push_bytes(|out| {
+            let start = out.len();
+            let content = self.write_change(change, out)?;
+            hasher.update(&out[start..]);
+            len = (out.len() - start) as u64;
+            Ok(content)
+        })?;
+        if let Some(content) = &content {
+            hasher.update(content.digest.as_bytes());
+            len += content.size;
         }
         let hash = hasher.finish();
         block.parts.push(ENTRY);
         block.parts.extend_from_slice(hash.as_bytes());
         let cut_behind = ends_block(hash, len);
         // An empty file too, so that it is looked at: it may have grown.
-        if let Some((size, digest)) = content {
-            let whole = Content { change: self.next, offset: 0, len: 0, size, digest };
-            self.open = Some((stretch(whole, 0), cut_behind));
-        }
+        self.open = content.map(|content| (stretch(content, 0), cut_behind));
         Ok(cut_behind)
     }
 
+    /// Writes the header of `change`; returns the content that follows.
+    fn write_change(&mut self, change: Change, out: &mut Vec<u8>) -> Result<Option<Content>, Error> {
+        match change {
+            Change::Whiteout { path } => {
+                let (parent, name) =
+                    (path.parent().unwrap_or_default(), path.file_name().unwrap_or_default());
+                write_mark(&parent, &[WHITEOUT_PREFIX, name].concat(), out);
+                Ok(None)
+            }
+            Change::Opaque { path } => {
+                write_mark(&path, OPAQUE_NAME, out);
+                Ok(None)
+            }
+            Change::Upsert { path, entry, origin } => {
+                if path.file_name().is_some_and(|name| name.starts_with(WHITEOUT_PREFIX)) {
+                    return Err(Error::ReservedName { path });
+                }
+                let content = self.write_entry(&path, &entry, out);
+                Ok(content.map(|(size, digest)| {
+                    let file = Arc::new(File { path, origin });
+                    Content { file, offset: 0, len: 0, size, digest }
+                }))
+            }
+        }
+    }
+
     /// Writes the header of an entry; returns size and digest of the content that follows.
-    fn write_entry(&mut self, path: &'a RelPath, entry: &Entry, out: &mut Vec<u8>) -> Option<(u64, Digest)> {
+    fn write_entry(&mut self, path: &RelPath, entry: &Entry, out: &mut Vec<u8>) -> Option<(u64, Digest)> {
         let Entry { meta, kind } = entry;
-        let mut name = if path.is_root() { b".".to_vec() } else { path.as_bytes().to_vec() };
         let clamped = |limit: Timestamp| meta.mtime.min(limit);
+        let name = if path.is_root() { b"." } else { path.as_bytes() };
+        // Directories have a slash behind.
+        let directory = matches!(kind, Kind::Directory).then(|| [name, b"/"].concat());
         let mut header = Header {
             kind: header::FILE,
-            path: &[],
+            path: directory.as_deref().unwrap_or(name),
             link: &[],
             mode: meta.mode,
             uid: meta.uid,
@@ -189,14 +209,12 @@ impl<'a> Plan<'a> {
         };
         let mut content = None;
         match kind {
-            Kind::Directory => {
-                header.kind = header::DIRECTORY;
-                name.push(b'/');
-            }
+            Kind::Directory => header.kind = header::DIRECTORY,
             Kind::File { size, digest, link } => {
-                let leader = link.map(|group| *self.leaders.entry(group).or_insert((path, *digest)));
+                let first = || (path.clone(), *digest);
+                let leader = link.map(|group| &*self.leaders.entry(group).or_insert_with(first));
                 match leader {
-                    Some((first, first_digest)) if first != path && first_digest == *digest => {
+                    Some((first, first_digest)) if first != path && first_digest == digest => {
                         header.kind = header::HARD_LINK;
                         header.link = first.as_bytes();
                     }
@@ -220,7 +238,6 @@ impl<'a> Plan<'a> {
             }
             Kind::Fifo => header.kind = header::FIFO,
         }
-        header.path = &name;
         header.write(out);
         content
     }
@@ -240,15 +257,19 @@ impl Iterator for Plan<'_> {
 }
 
 impl Block {
-    fn push_bytes(&mut self, push: impl FnOnce(&mut Vec<u8>)) {
-        if !matches!(self.pieces.last(), Some(Piece::Bytes(_))) {
-            self.pieces.push(Piece::Bytes(Vec::new()));
-        }
+    fn push_bytes<T>(&mut self, push: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         if let Some(Piece::Bytes(bytes)) = self.pieces.last_mut() {
             let before = bytes.len();
-            push(bytes);
+            let pushed = push(bytes);
             self.len += bytes.len() - before;
+            return pushed;
         }
+        // Mostly the padding of one file and the header of the next.
+        let mut bytes = Vec::with_capacity(2 * BLOCK);
+        let pushed = push(&mut bytes);
+        self.len += bytes.len();
+        self.pieces.push(Piece::Bytes(bytes));
+        pushed
     }
 
     /// Returns the block's key: the digest of what decides its bytes.
@@ -264,7 +285,7 @@ impl Block {
             match piece {
                 Piece::Bytes(bytes) => start += bytes.len(),
                 Piece::Content(content) => {
-                    contents.push((start, *content));
+                    contents.push((start, content.clone()));
                     start += content.len;
                 }
             }

@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags, Stat};
 
-use super::plan::Content;
+use super::plan::{Content, File};
 use super::{Error, IsAsHashed};
 use crate::path::RelPath;
-use crate::tree::{Bytes, Change, Changes};
+use crate::tree::{Bytes, Changes, Origin};
 
 /// The places of [`Changes::origins`], opened.
 pub(super) struct Sources<'a> {
-    changes: &'a Changes,
+    origins: &'a [Origin],
     is_as_hashed: Option<&'a IsAsHashed<'a>>,
     directories: HashMap<&'a Path, OwnedFd>,
 }
@@ -39,19 +39,18 @@ impl<'a> Sources<'a> {
                 slot.insert(fd.map_err(error)?);
             }
         }
-        Ok(Self { changes, is_as_hashed, directories })
+        Ok(Self { origins: &changes.origins, is_as_hashed, directories })
     }
 
     /// Appends a stretch of a file to `buffer`; tells whether it surely is what the file's entry says.
     pub(super) fn read(&self, content: &Content, buffer: &mut Vec<u8>) -> Result<bool, Error> {
-        let (path, place) = self.place(content.change)?;
-        match place {
+        match self.place(&content.file)? {
             Place::Inline(bytes) => {
                 let start = usize::try_from(content.offset).unwrap_or(usize::MAX);
                 let stretch = bytes.get(start..).and_then(|rest| rest.get(..content.len));
                 match stretch {
                     Some(stretch) if bytes.len() as u64 == content.size => buffer.extend_from_slice(stretch),
-                    Some(_) | None => return Err(self.changed(content.change)),
+                    Some(_) | None => return Err(self.changed(&content.file)),
                 }
                 Ok(false)
             }
@@ -59,9 +58,10 @@ impl<'a> Sources<'a> {
                 let fd = &self.directories[directory];
                 match read_file(fd, &file, content, buffer) {
                     Ok(Some(stat)) => Ok(self.is_as_hashed.is_some_and(|is| is(directory, &file, &stat))),
-                    Ok(None) => Err(self.changed(content.change)),
+                    Ok(None) => Err(self.changed(&content.file)),
                     Err(source) => {
-                        Err(Error::Read { path: path.clone(), file: directory.join(file.as_path()), source })
+                        let path = content.file.path.clone();
+                        Err(Error::Read { path, file: directory.join(file.as_path()), source })
                     }
                 }
             }
@@ -69,32 +69,24 @@ impl<'a> Sources<'a> {
     }
 
     /// The error that says that a file is not what its entry says.
-    pub(super) fn changed(&self, change: usize) -> Error {
-        match self.place(change) {
-            Ok((path, Place::File { directory, file })) => {
-                Error::Changed { path: path.clone(), file: directory.join(file.as_path()) }
+    pub(super) fn changed(&self, file: &File) -> Error {
+        let path = file.path.clone();
+        match self.place(file) {
+            Ok(Place::File { directory, file }) => {
+                Error::Changed { path, file: directory.join(file.as_path()) }
             }
-            Ok((path, Place::Inline(_))) => {
-                Error::Changed { path: path.clone(), file: path.as_path().into() }
-            }
+            Ok(Place::Inline(_)) => Error::Changed { file: path.as_path().into(), path },
             Err(error) => error,
         }
     }
 
-    fn place(&self, change: usize) -> Result<(&RelPath, Place<'_>), Error> {
-        let change = &self.changes.list[change];
-        let path = change.path();
-        let origin = match change {
-            Change::Upsert { origin, .. } => self.changes.origins.get(usize::from(*origin)),
-            Change::Whiteout { .. } | Change::Opaque { .. } => None,
-        };
-        let origin = origin.filter(|origin| path.starts_with(&origin.to));
+    fn place(&self, File { path, origin }: &File) -> Result<Place<'_>, Error> {
+        let origin = self.origins.get(usize::from(*origin)).filter(|origin| path.starts_with(&origin.to));
         let origin = origin.ok_or_else(|| Error::NoOrigin { path: path.clone() })?;
-        let place = match &origin.bytes {
+        Ok(match &origin.bytes {
             Bytes::Inline(bytes) => Place::Inline(bytes),
             Bytes::Directory(directory) => Place::File { directory, file: origin.locate(path) },
-        };
-        Ok((path, place))
+        })
     }
 }
 

@@ -9,7 +9,7 @@ use crate::layer::{Discard, decompress, read};
 use crate::tree::testing::{
     arbitrary_tree, content_of, dir, file, linked, opaque, path, symlink, upsert, whiteout, with_xattr,
 };
-use crate::tree::{Bytes, Change, Entry, Kind, Meta, Origin, Tree, diff};
+use crate::tree::{Bytes, Change, Entry, Kind, List, Meta, Origin, Tree, diff};
 use std::sync::Arc;
 
 const PLAIN: PackOptions = PackOptions {
@@ -31,17 +31,19 @@ pub(super) fn packed(changes: &Changes, options: &PackOptions) -> (Packed, Vec<u
 }
 
 /// Gives every file of `changes` its content from `content`, inline.
-fn with_contents(mut changes: Changes, content: impl Fn(&Entry) -> Vec<u8>) -> Changes {
-    for change in &mut changes.list {
-        if let Change::Upsert { path, entry, origin } = change
+fn with_contents(changes: Changes, content: impl Fn(&Entry) -> Vec<u8>) -> Changes {
+    let mut origins = Vec::new();
+    let with_content = |mut change: Change| {
+        if let Change::Upsert { path, entry, origin } = &mut change
             && matches!(entry.kind, Kind::File { .. })
         {
-            *origin = u16::try_from(changes.origins.len()).expect("few files");
+            *origin = u16::try_from(origins.len()).expect("few files");
             let bytes = Bytes::Inline(content(entry).into());
-            changes.origins.push(Origin { bytes, at: RelPath::root(), to: path.clone() });
+            origins.push(Origin { bytes, at: RelPath::root(), to: path.clone() });
         }
-    }
-    changes
+        change
+    };
+    Changes { list: changes.list.into_iter().map(with_content).collect(), origins }
 }
 
 fn in_order(list: Vec<Change>, contents: &[&str]) -> Changes {
@@ -50,7 +52,7 @@ fn in_order(list: Vec<Change>, contents: &[&str]) -> Changes {
         let found = contents.iter().find(|content| Digest::of(content) == digest);
         found.expect("the contents of all files").as_bytes().to_vec()
     };
-    with_contents(Changes { list, origins: Vec::new() }, content)
+    with_contents(Changes { list: List::sorted(list), origins: Vec::new() }, content)
 }
 
 #[test]
@@ -60,7 +62,7 @@ fn every_kind_of_change_comes_back() {
     foreign.meta =
         Meta { mode: 0o6755, uid: 3_000_000_000, gid: 2_097_152, mtime: Timestamp(-5), xattrs: None };
     let special = |kind| Entry { meta: Meta::root_owned(0o600, Timestamp(0o777_7777_7777 + 1)), kind };
-    let mut list = vec![
+    let list = vec![
         upsert("", dir(0o711)),
         upsert("a", dir(0o755)),
         opaque("a"),
@@ -79,11 +81,10 @@ fn every_kind_of_change_comes_back() {
         upsert("ping", with_xattr(file("one"), "security.capability", b"\x01\n\0\n=\xff")),
         Change::Upsert { path: RelPath::clean(b"raw\xff\xfe"), entry: file("two"), origin: 0 },
     ];
-    list.sort_by(|a, b| a.path().cmp(b.path()));
     let changes = in_order(list, &["one", "two", ""]);
     let (_, tar) = packed(&changes, &PLAIN);
     let back = read(&*tar, &mut Discard).expect("a sound layer");
-    let without_origin = |change: &Change| match change.clone() {
+    let without_origin = |change: Change| match change {
         Change::Upsert { path, mut entry, .. } => {
             if let Kind::File { link: Some(link), .. } = &mut entry.kind {
                 link.0 = 0;
@@ -92,7 +93,7 @@ fn every_kind_of_change_comes_back() {
         }
         other => other,
     };
-    let expected: Vec<_> = changes.list.iter().map(without_origin).collect();
+    let expected: List = changes.list.iter().map(without_origin).collect();
     assert_eq!(back.list, expected);
 }
 
@@ -131,7 +132,10 @@ fn sample(root: &Path) -> Changes {
         list.push(upsert(&format!("dst/{name}"), entry));
     }
     let bytes = Bytes::Directory(Arc::new(root.to_path_buf()));
-    Changes { list, origins: vec![Origin { bytes, at: RelPath::root(), to: path("dst") }] }
+    Changes {
+        list: List::sorted(list),
+        origins: vec![Origin { bytes, at: RelPath::root(), to: path("dst") }],
+    }
 }
 
 #[test]
@@ -248,7 +252,7 @@ fn errors_stop_everything_and_come_back() {
     );
     changes.origins.clear();
     assert!(matches!(pack(&changes, &PLAIN, Hints::default(), io::sink()), Err(Error::NoOrigin { .. })));
-    let reserved = Changes { list: vec![upsert("d/.wh.x", dir(0o755))], origins: Vec::new() };
+    let reserved = crate::tree::testing::changes(vec![upsert("d/.wh.x", dir(0o755))]);
     assert!(matches!(pack(&reserved, &PLAIN, Hints::default(), io::sink()), Err(Error::ReservedName { .. })));
 }
 
@@ -261,16 +265,9 @@ fn a_change_in_front_leaves_later_blocks_as_they_are() {
         blocks.collect()
     };
     let before = blocks(&changes);
-    changes.list.remove(3);
-    let mut after = blocks(&changes);
-    // The plan names files by their number; those moved by one.
-    for piece in after.iter_mut().flatten() {
-        if let plan::Piece::Content(content) = piece
-            && content.change > 2
-        {
-            content.change += 1;
-        }
-    }
+    let without = changes.list.iter().enumerate().filter(|(number, _)| *number != 3);
+    changes.list = without.map(|(_, change)| change).collect();
+    let after = blocks(&changes);
     assert!(before.len() > 6, "{}", before.len());
     assert_ne!(before[0], after[0]);
     assert_eq!(before[before.len() - 3..], after[after.len() - 3..]);
