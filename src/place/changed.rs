@@ -14,8 +14,8 @@ use crate::time::Timestamp;
 use crate::tree::list::{self, Stored};
 use crate::tree::{Change, Changes, Entry, Kind, List, Meta, Origin, Tree};
 
-/// Fewer entries beside the list are never merged into it.
-const LOOSE_ENTRIES: usize = 1024;
+/// Fewer entries beside the list are never merged into it. In tests nearly every entry is.
+const LOOSE_ENTRIES: usize = if cfg!(test) { 2 } else { 1024 };
 
 /// A view of the destination, and what is put over it.
 pub(super) struct Destination<'a> {
@@ -307,5 +307,101 @@ impl Differing<'_> {
             self.list.push(&Change::Whiteout { path });
         }
         self.list
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::tree::testing::{arbitrary_entry, arbitrary_path, arbitrary_tree};
+
+    /// What [`Destination`] does, with everything at hand: the tree that is becoming of the view, and what was put.
+    struct Plain<'a> {
+        view: &'a Tree,
+        tree: Tree,
+        put: BTreeMap<RelPath, u16>,
+        removed: BTreeSet<RelPath>,
+    }
+
+    impl Plain<'_> {
+        fn put(&mut self, path: &RelPath, entry: Entry, origin: u16) {
+            if !entry.is_directory() && self.tree.get(path).is_some_and(Entry::is_directory) {
+                self.removed.insert(path.clone());
+            }
+            self.tree.insert(path, entry);
+            self.put.insert(path.clone(), origin);
+        }
+
+        fn into_changes(self) -> Vec<Change> {
+            let mut listed: BTreeMap<RelPath, u16> = BTreeMap::new();
+            for (path, origin) in &self.put {
+                let Some(entry) = self.tree.get(path).filter(|_| !path.is_root()) else { continue };
+                let linked = matches!(entry.kind, Kind::File { link: Some(_), .. });
+                if linked || self.view.get(path) != Some(entry) {
+                    for above in path.ancestors().filter(|above| !above.is_root()) {
+                        listed.entry(above).or_insert(0);
+                    }
+                    listed.insert(path.clone(), *origin);
+                }
+            }
+            let upsert = |(path, origin): (RelPath, u16)| {
+                let entry = self.tree.get(&path).expect("it was put").clone();
+                Change::Upsert { path, entry, origin }
+            };
+            let mut list: Vec<Change> = listed.into_iter().map(upsert).collect();
+            let is_directory = |tree: &Tree, path: &RelPath| tree.get(path).is_some_and(Entry::is_directory);
+            for (path, _) in self.view.iter() {
+                // The topmost path that is gone from below a directory that took a directory's place.
+                let is_gone = self.tree.get(&path).is_none();
+                let anew = path.ancestors().any(|above| self.removed.contains(&above));
+                let stand =
+                    |above: RelPath| is_directory(self.view, &above) && is_directory(&self.tree, &above);
+                if is_gone && anew && path.ancestors().all(stand) {
+                    list.push(Change::Whiteout { path });
+                }
+            }
+            list.sort_by(|a, b| a.path().cmp(b.path()));
+            list
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_order_in_which_things_are_put_does_not_show(
+            view in arbitrary_tree(),
+            puts in proptest::collection::vec((arbitrary_path(), arbitrary_entry()), 0..24),
+            asked in proptest::collection::vec(arbitrary_path(), 0..4),
+        ) {
+            let mut destination = Destination::new(&view);
+            let (put, removed) = (BTreeMap::new(), BTreeSet::new());
+            let mut plain = Plain { view: &view, tree: view.clone(), put, removed };
+            let new = NewDirectory { mode: 0o700, owner: Ids { uid: 1, gid: 2 }, mtime: Timestamp(3) };
+            for (number, (path, entry)) in puts.iter().enumerate() {
+                let origin = if matches!(entry.kind, Kind::File { .. }) { number as u16 } else { 0 };
+                let parent = path.parent().unwrap_or_default();
+                let Ok(made) = destination.make_directories(&parent, new) else { continue };
+                for path in made {
+                    let entry = destination.get(&path).expect("it was made");
+                    plain.put(&path, entry, 0);
+                }
+                destination.replace(path, entry.clone(), origin);
+                plain.put(path, entry.clone(), origin);
+                for path in puts.iter().map(|(path, _)| path).chain(&asked) {
+                    let expected = plain.tree.get(path);
+                    prop_assert_eq!(destination.get(path), expected.cloned(), "{}", path);
+                    prop_assert_eq!(destination.node(path), expected.map(Node::from));
+                    prop_assert_eq!(destination.is_directory(path), expected.is_some_and(Entry::is_directory));
+                    if expected.is_some() {
+                        prop_assert_eq!(destination.was_put(path), plain.put.contains_key(path), "{}", path);
+                    }
+                }
+            }
+            let changes = destination.into_changes();
+            prop_assert_eq!(changes.list.iter().collect::<Vec<_>>(), plain.into_changes());
+        }
     }
 }
