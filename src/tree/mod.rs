@@ -3,6 +3,8 @@
 //! [`Tree`] maps paths to [`Entry`] values and knows a content digest per directory. A layer is the
 //! difference of two trees: [`Changes`]. [`Tree::apply`] lays changes on a tree, [`diff`] finds them.
 //!
+//! A [`List`] of changes is compact, for layers of a million files: it is written once and read in order or by path.
+//!
 //! Directories are shared between trees: a clone costs a pointer, a change copies the directories above it
 //! and nothing else. Everything here is pure; listing a disk, reading a tar and writing one happen in
 //! `context`, `rootfs` and `layer`.
