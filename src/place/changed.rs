@@ -5,7 +5,8 @@
 //! gets much, it is merged into the list. What was there before is looked up in the view, which nothing is put into.
 
 use std::collections::{BTreeMap, BTreeSet, btree_map, btree_set};
-use std::iter::Peekable;
+use std::iter::{Enumerate, Peekable};
+use std::mem;
 
 use crate::path::{self, RelPath};
 use crate::place::view::{Node, resolve};
@@ -22,13 +23,26 @@ pub(super) struct Destination<'a> {
     view: &'a Tree,
     /// What was put in order. Ancestors that only came to be named because something below them changed are not here.
     ordered: List,
-    /// What was put besides, instead of what the list has at the same path; `None` for what is gone again, because
-    /// something took the place of a directory above it.
-    loose: BTreeMap<RelPath, Option<(Entry, u16)>>,
+    /// What was put besides, instead of what the list has at the same path.
+    loose: BTreeMap<RelPath, (Entry, u16)>,
     origins: Vec<Origin>,
-    /// Directories that something else took the place of, perhaps only for a while: nothing that the view has below
-    /// them is there any longer.
-    removed: BTreeSet<RelPath>,
+    removed: Removed,
+}
+
+/// Directories that something else took the place of, perhaps only for a while, each with how much of the list was there
+/// by then: nothing that the view has below them is there any longer, nor what that part of the list has.
+#[derive(Default)]
+struct Removed(BTreeMap<RelPath, usize>);
+
+impl Removed {
+    fn hides_view(&self, path: &RelPath) -> bool {
+        !self.0.is_empty() && path.ancestors().any(|above| self.0.contains_key(&above))
+    }
+
+    fn hides_listed(&self, path: &RelPath, index: usize) -> bool {
+        let hides = |above: RelPath| self.0.get(&above).is_some_and(|listed| index < *listed);
+        !self.0.is_empty() && path.ancestors().any(hides)
+    }
 }
 
 /// What directories made on the way look like.
@@ -62,26 +76,23 @@ impl<'a> Destination<'a> {
             ordered: List::new(),
             loose: BTreeMap::new(),
             origins: Vec::new(),
-            removed: BTreeSet::new(),
+            removed: Removed(BTreeMap::new()),
         }
     }
 
     fn at(&self, path: &RelPath) -> Option<At<'_>> {
-        if let Some(put) = self.loose.get(path) {
-            return put.as_ref().map(|(entry, _)| At::Put(entry));
+        if let Some((entry, _)) = self.loose.get(path) {
+            return Some(At::Put(entry));
         }
         if let Some(stored) = self.listed(path) {
             return Some(At::Listed(stored));
         }
-        let hidden = || path.ancestors().any(|above| self.removed.contains(&above));
-        if !self.removed.is_empty() && hidden() {
-            return None;
-        }
-        self.view.get(path).map(At::Before)
+        if self.removed.hides_view(path) { None } else { self.view.get(path).map(At::Before) }
     }
 
     fn listed(&self, path: &RelPath) -> Option<Stored<'_>> {
-        if self.is_behind_all(path) { None } else { self.ordered.find(path) }
+        let stored = if self.is_behind_all(path) { None } else { self.ordered.find(path) };
+        stored.filter(|stored| !self.removed.hides_listed(path, stored.index()))
     }
 
     /// Tells whether `path` comes behind everything in the list.
@@ -127,34 +138,28 @@ impl<'a> Destination<'a> {
             self.ordered.upsert(path, &entry, origin);
             return;
         }
-        self.loose.insert(path.clone(), Some((entry, origin)));
-        // The list is so long by then that writing it anew costs little for each entry that made it necessary.
+        self.loose.insert(path.clone(), (entry, origin));
+        // Writing the list anew costs little then for each entry that made it necessary.
         if self.loose.len() > LOOSE_ENTRIES.max(self.ordered.len() / 4) {
-            self.ordered = Merged::of(std::mem::take(&mut self.ordered), std::mem::take(&mut self.loose))
+            let (ordered, loose) = (mem::take(&mut self.ordered), mem::take(&mut self.loose));
+            self.ordered = Merged::of(ordered, loose, &self.removed)
                 .map(|(path, (entry, origin))| Change::Upsert { path, entry, origin })
                 .collect();
+            self.removed.0.values_mut().for_each(|listed| *listed = 0);
         }
     }
 
     /// Puts `entry` at `path`; a directory in the way of something else is gone with everything below.
     pub(super) fn replace(&mut self, path: &RelPath, entry: Entry, origin: u16) {
         if !entry.is_directory() && self.is_directory(path) {
-            self.remove_below(path);
-            self.removed.insert(path.clone());
+            let below = |other: &RelPath| other.starts_with(path);
+            let loose = self.loose.range(path.clone()..).map(|(other, _)| other.clone());
+            for gone in loose.take_while(below).collect::<Vec<_>>() {
+                self.loose.remove(&gone);
+            }
+            self.removed.0.insert(path.clone(), self.ordered.len());
         }
         self.put(path, entry, origin);
-    }
-
-    fn remove_below(&mut self, directory: &RelPath) {
-        let below = |path: &RelPath| path.starts_with(directory);
-        let mut gone: Vec<RelPath> = Vec::new();
-        if !self.is_behind_all(directory) {
-            let listed = self.ordered.iter_from(directory).map(|change| change.path().clone());
-            gone.extend(listed.take_while(below));
-        }
-        let loose = self.loose.range(directory.clone()..).map(|(path, _)| path.clone());
-        gone.extend(loose.take_while(below));
-        self.loose.extend(gone.into_iter().filter(|path| path != directory).map(|path| (path, None)));
     }
 
     /// Returns the index of `origin`, which stays the same for all files from one place.
@@ -179,7 +184,7 @@ impl<'a> Destination<'a> {
                     let NewDirectory { mode, owner: Ids { uid, gid }, mtime } = new;
                     let meta = Meta { mode, uid, gid, mtime, xattrs: None };
                     // They are looked for with every source.
-                    self.loose.insert(directory.clone(), Some((Entry::directory(meta), 0)));
+                    self.loose.insert(directory.clone(), (Entry::directory(meta), 0));
                     made.push(directory);
                 }
             }
@@ -191,13 +196,13 @@ impl<'a> Destination<'a> {
     pub(super) fn into_changes(self) -> Changes {
         // A directory that took the place of a directory's replacement must not keep what the view has there.
         let mut gone = BTreeSet::new();
-        for directory in &self.removed {
+        for directory in self.removed.0.keys() {
             self.list_gone(directory, &mut gone);
         }
-        let Self { view, ordered, loose, origins, .. } = self;
+        let Self { view, ordered, loose, origins, removed } = self;
         let gone = gone.into_iter().peekable();
         let mut differing = Differing { view, list: List::new(), gone, above: Vec::new() };
-        for (path, (entry, origin)) in Merged::of(ordered, loose) {
+        for (path, (entry, origin)) in Merged::of(ordered, loose, &removed) {
             differing.see(path, entry, origin);
         }
         Changes { list: differing.finish(), origins }
@@ -212,7 +217,7 @@ impl<'a> Destination<'a> {
             let path = directory.child(name);
             if self.at(&path).is_none() {
                 gone.insert(path);
-            } else if !self.removed.contains(&path) {
+            } else if !self.removed.0.contains_key(&path) {
                 self.list_gone(&path, gone);
             }
         }
@@ -220,33 +225,36 @@ impl<'a> Destination<'a> {
 }
 
 /// Everything that was put and is there, in the order of paths.
-struct Merged {
-    ordered: Peekable<list::IntoIter>,
-    loose: Peekable<btree_map::IntoIter<RelPath, Option<(Entry, u16)>>>,
+struct Merged<'a> {
+    ordered: Peekable<Enumerate<list::IntoIter>>,
+    loose: Peekable<btree_map::IntoIter<RelPath, (Entry, u16)>>,
+    removed: &'a Removed,
 }
 
-impl Merged {
-    fn of(ordered: List, loose: BTreeMap<RelPath, Option<(Entry, u16)>>) -> Self {
-        Self { ordered: ordered.into_iter().peekable(), loose: loose.into_iter().peekable() }
+impl<'a> Merged<'a> {
+    fn of(ordered: List, loose: BTreeMap<RelPath, (Entry, u16)>, removed: &'a Removed) -> Self {
+        let ordered = ordered.into_iter().enumerate().peekable();
+        Self { ordered, loose: loose.into_iter().peekable(), removed }
     }
 }
 
-impl Iterator for Merged {
+impl Iterator for Merged<'_> {
     type Item = (RelPath, (Entry, u16));
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let next = self.ordered.peek().map(Change::path);
-            if let Some((path, put)) = self.loose.next_if(|(path, _)| next.is_none_or(|next| path <= next)) {
-                self.ordered.next_if(|change| *change.path() == path);
-                match put {
-                    Some(put) => return Some((path, put)),
-                    None => continue,
-                }
+            let next = self.ordered.peek().map(|(_, change)| change.path());
+            if let Some(put) = self.loose.next_if(|(path, _)| next.is_none_or(|next| path <= next)) {
+                self.ordered.next_if(|(_, change)| *change.path() == put.0);
+                return Some(put);
             }
             match self.ordered.next()? {
-                Change::Upsert { path, entry, origin } => return Some((path, (entry, origin))),
-                Change::Whiteout { .. } | Change::Opaque { .. } => unreachable!("only entries are put"),
+                (index, Change::Upsert { path, entry, origin }) => {
+                    if !self.removed.hides_listed(&path, index) {
+                        return Some((path, (entry, origin)));
+                    }
+                }
+                (_, Change::Whiteout { .. } | Change::Opaque { .. }) => unreachable!("only entries are put"),
             }
         }
     }

@@ -341,6 +341,7 @@ impl Iterator for IntoIter {
 #[derive(Clone, Copy)]
 pub struct Stored<'a> {
     body: &'a [u8],
+    index: usize,
     origin: u16,
 }
 
@@ -351,6 +352,11 @@ impl<'a> Stored<'a> {
             Body::Upsert(entry) => entry,
             Body::Whiteout | Body::Opaque => unreachable!("only entries are found"),
         }
+    }
+
+    /// Returns how many changes come before this one.
+    pub const fn index(self) -> usize {
+        self.index
     }
 
     /// Returns the index of a regular file's origin.
@@ -407,7 +413,7 @@ impl<'a> Finder<'a> {
                         let is_file = encoding::is_file(body[0]);
                         let origin =
                             if is_file { origin(&self.list.runs, self.list.run_at(self.index)) } else { 0 };
-                        return Some(Stored { body, origin });
+                        return Some(Stored { body, index: self.index, origin });
                     }
                     Ordering::Less | Ordering::Equal => {}
                     Ordering::Greater => return None,

@@ -33,9 +33,9 @@ fn arbitrary_changes() -> impl Strategy<Value = Vec<Change>> {
     })
 }
 
-fn linear<'a>(changes: &'a [Change], at: &RelPath) -> Option<(&'a Entry, u16)> {
-    changes.iter().find_map(|change| match change {
-        Change::Upsert { path, entry, origin } if path == at => Some((entry, *origin)),
+fn linear<'a>(changes: &'a [Change], at: &RelPath) -> Option<(usize, &'a Entry, u16)> {
+    changes.iter().enumerate().find_map(|(index, change)| match change {
+        Change::Upsert { path, entry, origin } if path == at => Some((index, entry, *origin)),
         Change::Upsert { .. } | Change::Whiteout { .. } | Change::Opaque { .. } => None,
     })
 }
@@ -84,9 +84,10 @@ proptest! {
             for at in asked {
                 let expected = linear(&changes, &at);
                 for found in [list.find(&at), finder.find(&at)] {
-                    let seen = found.map(|found| (found.entry(), found.origin()));
-                    prop_assert_eq!(seen.as_ref().map(|(entry, origin)| (entry, *origin)), expected, "{}", at);
-                    let Some((found, (entry, _))) = found.zip(expected) else { continue };
+                    let seen = found.map(|found| (found.index(), found.entry(), found.origin()));
+                    let seen = seen.as_ref().map(|(index, entry, origin)| (*index, entry, *origin));
+                    prop_assert_eq!(seen, expected, "{}", at);
+                    let Some((found, (_, entry, _))) = found.zip(expected) else { continue };
                     prop_assert_eq!(found.is_directory(), entry.is_directory());
                     prop_assert_eq!(found.is_file(), matches!(entry.kind, Kind::File { .. }));
                     let target = match &entry.kind { Kind::Symlink { target } => Some(&**target), _ => None };
