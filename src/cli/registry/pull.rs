@@ -71,7 +71,12 @@ impl Args {
         if let Some(asked) = &self.platform
             && (&asked.os, &asked.architecture) != (&config.os, &config.architecture)
         {
-            tell!("warning: {} is for {}/{}, not for {asked}", name.familiar(), config.os, config.architecture);
+            tell!(
+                "warning: {} is for {}/{}, not for {asked}",
+                name.familiar(),
+                config.os,
+                config.architecture
+            );
         }
         let is_new = before.as_ref() != Some(&pulled.manifest) || !pulled.fetched.is_empty();
         store.tag(name, &pulled.manifest).map_err(Failure::from_error)?;
