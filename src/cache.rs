@@ -72,6 +72,12 @@ impl KeyBuilder {
         self
     }
 
+    /// Adds bytes in which parts are framed already: a stretch of very many.
+    pub fn framed(&mut self, bytes: &[u8]) -> &mut Self {
+        self.hasher.update(bytes);
+        self
+    }
+
     fn frame(&mut self, bytes: &[u8]) {
         self.hasher.update(&(bytes.len() as u64).to_le_bytes());
         self.hasher.update(bytes);

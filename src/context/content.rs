@@ -36,24 +36,45 @@ impl Content {
     }
 }
 
-/// Reads the file `path` below `root`, which was listed with `expected`, through `buffer`.
+/// Why the content of a file is not known.
+#[derive(Debug)]
+pub(super) enum Failure {
+    Io(io::Error),
+    /// It is not what was listed.
+    Changed,
+}
+
+impl From<Errno> for Failure {
+    fn from(errno: Errno) -> Self {
+        Self::Io(errno.into())
+    }
+}
+
+impl Failure {
+    pub(super) fn at(self, path: RelPath) -> Error {
+        match self {
+            Self::Io(source) => Error::Read { path, source },
+            Self::Changed => Error::Changed { path },
+        }
+    }
+}
+
+/// Reads the file `name` of `directory`, which was listed with `expected`, through `buffer`.
 pub(super) fn read(
     buffer: &mut [u8],
-    root: &OwnedFd,
-    path: &RelPath,
+    directory: &OwnedFd,
+    name: &[u8],
     expected: &Identity,
     horizon: Horizon,
-) -> Result<Content, Error> {
-    let read_error = |source| Error::Read { path: path.clone(), source };
+) -> Result<Content, Failure> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let file = rustix::fs::openat(root, path.as_path(), flags, Mode::empty())
-        .map_err(|errno| read_error(errno.into()))?;
-    let capability = capability(&file).map_err(|errno| read_error(errno.into()))?;
+    let file = rustix::fs::openat(directory, name, flags, Mode::empty())?;
+    let capability = capability(&file)?;
     let mut file = std::fs::File::from(file);
-    let (digest, size) = hash(&mut file, expected.size, buffer).map_err(read_error)?;
-    let now = rustix::fs::fstat(&file).map_err(|errno| read_error(errno.into()))?;
+    let (digest, size) = hash(&mut file, expected.size, buffer).map_err(Failure::Io)?;
+    let now = rustix::fs::fstat(&file)?;
     if size != expected.size || u64::try_from(now.st_size) != Ok(size) {
-        return Err(Error::Changed { path: path.clone() });
+        return Err(Failure::Changed);
     }
     let lasting = identity(&now) == *expected && horizon.is_past(expected);
     Ok(Content { digest, capability, lasting })

@@ -1,40 +1,47 @@
-//! A context directory: its listing, and the trees that copies take from it.
+//! A context directory: its listing, and the entries of what copies take from it.
 
-use std::collections::HashMap;
-use std::os::fd::OwnedFd;
+use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
 use rustix::fs::{Mode, OFlags};
 
 use crate::context::content::{self, Content};
-use crate::context::listing::{Finder, Kind, Node};
-use crate::context::stat_cache::{self, Horizon, Record, StatCache};
+use crate::context::listing::{Folder, Item, Kind};
+use crate::context::stat_cache::{Horizon, Reader, Writer};
 use crate::context::{Error, walk};
-use crate::path::RelPath;
+use crate::path::{RelPath, compare};
 use crate::pattern::{Ignore, Rule};
-use crate::place::{self, View};
+use crate::place::{self, Entries, Match, Selected, Selection, View, Visit};
 use crate::tree::{Bytes, Entry, Kind as EntryKind, LinkGroup, Meta, Tree};
 
-/// A larger stat cache (of some 200,000 files) is read again when it is needed again, so that it takes no memory while
-/// trees are made.
-const KEPT_CACHE_BYTES: usize = 32 << 20;
+/// As many files are read at once by one thread, or files of as many bytes.
+const BATCH_FILES: usize = 128;
+const BATCH_BYTES: u64 = 1 << 20;
 
-/// A listed build context. It can be searched by [`place::select`], and [`Directory::tree`] gives what was
-/// selected, with content digests.
+/// The groups of hard links with this bit are numbered, the others are inodes of the root's device.
+const NUMBERED: u64 = 1 << 63;
+
+/// A listed build context. It can be searched by [`place::select`]; after [`Directory::digest`] the entries of what
+/// was selected are known as a whole.
 #[derive(Debug)]
 pub struct Directory {
     path: Arc<PathBuf>,
     root: OwnedFd,
-    listing: Node,
+    /// Holds the root alone.
+    listing: Folder,
     ignore: Ignore,
     cache_file: Option<PathBuf>,
-    /// Read when the first digest is wanted, and kept unless it is large.
-    cache: Mutex<Option<Arc<StatCache>>>,
-    /// Whether a file was read that the cache did not answer for.
+    /// Done when the first digest is wanted: what the cache knows of the files was put into the listing.
+    recalled: OnceLock<()>,
+    /// Whether something was learned that the cache can keep.
     has_news: AtomicBool,
+    /// The numbers of linked inodes that do not tell their group themselves.
+    groups: OnceLock<HashMap<(u64, u64), u64>>,
 }
 
 impl Directory {
@@ -49,14 +56,20 @@ impl Directory {
         stat_cache: Option<PathBuf>,
     ) -> Result<Self, Error> {
         let path = path.into();
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::open(&path, flags, Mode::empty())
+        let root = open_directory(rustix::fs::CWD, &path)
             .map_err(|errno| Error::Open { path: path.clone(), source: errno.into() })?;
         let ignore = ignore.unwrap_or_default();
         let listing = walk::list(&root, &ignore)?;
-        let path = Arc::new(path);
-        let (cache, has_news) = (Mutex::default(), AtomicBool::new(false));
-        Ok(Self { path, root, listing, ignore, cache_file: stat_cache, cache, has_news })
+        Ok(Self {
+            path: Arc::new(path),
+            root,
+            listing,
+            ignore,
+            cache_file: stat_cache,
+            recalled: OnceLock::new(),
+            has_news: AtomicBool::new(false),
+            groups: OnceLock::new(),
+        })
     }
 
     /// Returns where the directory is.
@@ -71,14 +84,12 @@ impl Directory {
 
     /// Returns the number of entries that are not excluded, the root not counted.
     pub fn len(&self) -> usize {
-        let mut count = 0;
-        self.listing.for_each_below(&RelPath::root(), &mut |_, _| count += 1);
-        count
+        self.listing.count() - 1
     }
 
     /// Tells whether there is nothing in the context, or nothing that is not excluded.
     pub fn is_empty(&self) -> bool {
-        self.listing.children().is_empty()
+        self.len() == 0
     }
 
     /// Returns the rule of the ignore file that excludes `path`, whether or not the path exists.
@@ -87,91 +98,150 @@ impl Directory {
         verdict.rule.filter(|_| verdict.excluded).and_then(|rule| self.ignore.rules().get(rule))
     }
 
-    /// Returns a tree of `paths` and the directories above them; files have their digests. Paths that are not
-    /// in the context are left out.
+    /// Returns a tree of what is selected and the directories above it; files have their digests.
     ///
     /// # Errors
     /// If a file cannot be read, or changes while it is.
-    pub fn tree<'p>(&self, paths: impl IntoIterator<Item = &'p RelPath>) -> Result<Tree, Error> {
-        let mut finder = Finder::new(&self.listing);
-        let found = |path: &'p RelPath| finder.find(path).map(|node| (path, node));
-        let mut nodes: Vec<(&RelPath, &Node)> = paths.into_iter().filter_map(found).collect();
-        nodes.sort_unstable_by_key(|(path, _)| *path);
-        nodes.dedup_by_key(|(path, _)| *path);
-        self.digest(&nodes)?;
-        let mut groups = HashMap::new();
+    pub fn tree(&self, selection: &Selection) -> Result<Tree, Error> {
+        self.digest(selection)?;
         let mut tree = Tree::empty();
-        tree.insert(&RelPath::root(), entry(&self.listing, &mut groups));
-        let mut above = None;
-        for (path, node) in nodes {
-            // In the order of paths most have the parent of the one before.
-            let parent = path.parent();
-            if parent != above {
-                self.insert_parents(&mut tree, path);
-                above = parent;
+        for found in &selection.matches {
+            for path in found.real.ancestors().chain([found.real.clone()]) {
+                if let Some(item) = self.item(&path).filter(|_| path.is_root() || tree.get(&path).is_none()) {
+                    tree.insert(&path, self.entry_of(item));
+                }
             }
-            tree.insert(path, entry(node, &mut groups));
+            let all: Result<(), Infallible> = found.walk(self, |selected| {
+                tree.insert(&found.real.join(&selected.path()), self.entry_of(selected.item));
+                Ok(())
+            });
+            let Ok(()) = all;
         }
         Ok(tree)
     }
 
-    fn insert_parents(&self, tree: &mut Tree, path: &RelPath) {
-        let Some(parent) = path.parent().filter(|parent| tree.get(parent).is_none()) else { return };
-        self.insert_parents(tree, &parent);
-        let node = self.listing.find(&parent).expect("what is above a listed path is listed");
-        tree.insert(&parent, entry(node, &mut HashMap::new()));
-    }
-
-    /// Tells whether the stat data of the file `path` prove that it has the content whose digest is in the trees.
+    /// Tells whether the stat data of the file `path` prove that it has the content whose digest is in its entry.
     pub fn is_as_hashed(&self, path: &RelPath, stat: &rustix::fs::Stat) -> bool {
-        let Some(Node { identity, kind: Kind::File { content, .. }, .. }) = self.listing.find(path) else {
-            return false;
-        };
-        content.get().is_some_and(|content| content.lasting) && walk::identity(stat) == *identity
-    }
-
-    /// Sees to it that the files among `nodes`, in the order of paths, have their digests.
-    fn digest(&self, nodes: &[(&RelPath, &Node)]) -> Result<(), Error> {
-        let cache = self.cache();
-        let mut remembered = cache.lookup();
-        let mut unknown = Vec::new();
-        for (path, node) in nodes {
-            let Kind::File { content, .. } = &node.kind else { continue };
-            if content.get().is_some() {
-                continue;
-            }
-            match remembered.get(path, &node.identity) {
-                Some(record) => _ = content.set(record.into()),
-                None => unknown.push((path, node, content)),
-            }
-        }
-        drop(cache);
-        if unknown.is_empty() {
-            return Ok(());
-        }
-        self.has_news.store(true, Ordering::Relaxed);
-        // Where no cache can be written nothing is remembered; the build does not need it.
-        let horizon = self.cache_file.as_deref().and_then(|file| Horizon::now(file).ok()).unwrap_or_default();
-        let buffer = || vec![0; content::READ_BUFFER_BYTES];
-        unknown.par_iter().try_for_each_init(buffer, |buffer, (path, node, content)| {
-            let read = content::read(buffer, &self.root, path, &node.identity, horizon)?;
-            // Another copy may have been faster, with the same result.
-            _ = content.set(read);
-            Ok(())
+        self.item(path).is_some_and(|item| {
+            item.node().is_file()
+                && walk::identity(stat) == item.identity()
+                && item.content().is_some_and(|content| content.lasting)
         })
     }
 
-    /// Returns what earlier builds remembered.
-    fn cache(&self) -> Arc<StatCache> {
-        let mut kept = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(cache) = &*kept {
-            return Arc::clone(cache);
+    /// Sees to it that the files of a selection have their digests: those that nobody remembers are read.
+    ///
+    /// # Errors
+    /// If a file cannot be read, or changes while it is.
+    pub fn digest(&self, selection: &Selection) -> Result<(), Error> {
+        self.recalled.get_or_init(|| self.recall());
+        let unknown = self.unknown(selection);
+        if unknown.is_empty() {
+            return Ok(());
         }
-        let cache = Arc::new(self.cache_file.as_deref().map(StatCache::load).unwrap_or_default());
-        if cache.size() <= KEPT_CACHE_BYTES {
-            *kept = Some(Arc::clone(&cache));
+        let batches: Vec<_> = unknown
+            .iter()
+            .flat_map(|(path, (folder, indexes))| {
+                batches(folder, indexes).map(move |indexes| (path, *folder, indexes))
+            })
+            .collect();
+        // Where no cache can be written nothing is remembered; the build does not need it.
+        let horizon = self.cache_file.as_deref().and_then(|file| Horizon::now(file).ok()).unwrap_or_default();
+        let buffer = || vec![0; content::READ_BUFFER_BYTES];
+        batches.par_iter().try_for_each_init(buffer, |buffer, (path, folder, indexes)| {
+            self.read(buffer, path, folder, indexes, horizon)
+        })
+    }
+
+    /// Reads the files at `indexes` of the folder `path`.
+    fn read(
+        &self,
+        buffer: &mut [u8],
+        path: &RelPath,
+        folder: &Folder,
+        indexes: &[usize],
+        horizon: Horizon,
+    ) -> Result<(), Error> {
+        let directory = open_directory(&self.root, path.as_path())
+            .map_err(|errno| Error::Read { path: path.clone(), source: errno.into() })?;
+        let read = |index: &usize| -> Result<Content, Error> {
+            let item = Item { folder, index: *index };
+            content::read(buffer, &directory, item.name(), &item.identity(), horizon)
+                .map_err(|failure| failure.at(path.child(item.name())))
+        };
+        let contents = indexes.iter().map(read).collect::<Result<Vec<_>, Error>>()?;
+        if contents.iter().any(|content| content.lasting) {
+            self.has_news.store(true, Ordering::Relaxed);
         }
-        cache
+        folder.with_contents(|known| {
+            for (index, content) in indexes.iter().zip(contents) {
+                // Another copy may have been faster, with the same result.
+                known.set(*index, folder.nodes.len(), content);
+            }
+        });
+        Ok(())
+    }
+
+    /// Returns the selected files whose content nobody knows, by the folder in which they are.
+    fn unknown(&self, selection: &Selection) -> BTreeMap<RelPath, (&Folder, Vec<usize>)> {
+        let mut unknown: BTreeMap<RelPath, (&Folder, Vec<usize>)> = BTreeMap::new();
+        for found in &selection.matches {
+            let is_unknown = |item: Item<'_>| item.node().is_file() && !item.is_known();
+            if let Some(item) = self.item(&found.real).filter(|item| is_unknown(*item)) {
+                let parent = found.real.parent().unwrap_or_default();
+                unknown.entry(parent).or_insert((item.folder, Vec::new())).1.push(item.index);
+            }
+            // Most files lie in the folder of the one before.
+            let mut last: Option<(RelPath, &Folder, Vec<usize>)> = None;
+            let mut put = |(path, folder, mut indexes): (RelPath, _, _)| {
+                unknown.entry(path).or_insert((folder, Vec::new())).1.append(&mut indexes);
+            };
+            let all: Result<(), Infallible> = found.walk(self, |selected| {
+                let item = selected.item;
+                if is_unknown(item) {
+                    match &mut last {
+                        Some((_, folder, indexes)) if std::ptr::eq(*folder, item.folder) => {
+                            indexes.push(item.index);
+                        }
+                        Some(_) | None => {
+                            let path = found.real.join(selected.directory);
+                            last.replace((path, item.folder, vec![item.index])).map(&mut put);
+                        }
+                    }
+                }
+                Ok(())
+            });
+            let Ok(()) = all;
+            last.map(put);
+        }
+        for (_, indexes) in unknown.values_mut() {
+            indexes.sort_unstable();
+            indexes.dedup();
+        }
+        unknown
+    }
+
+    /// Puts what earlier builds remembered into the listing.
+    fn recall(&self) {
+        let Some(mut cache) = self.cache_file.as_deref().and_then(Reader::open) else { return };
+        let mut record = cache.next();
+        let all: Result<(), Infallible> =
+            self.root_folder().for_each_file(&mut Vec::new(), &mut |path, item| {
+                while record.is_some() && compare(cache.path(), path).is_lt() {
+                    record = cache.next();
+                }
+                if cache.path() == path
+                    && let Some((identity, content)) = record.take()
+                {
+                    if identity == item.identity() {
+                        let count = item.folder.nodes.len();
+                        item.folder.with_contents(|known| known.set(item.index, count, content));
+                    }
+                    record = cache.next();
+                }
+                Ok(())
+            });
+        let Ok(()) = all;
     }
 
     /// Writes what is known of the files to the stat cache, if there is anything new.
@@ -183,62 +253,113 @@ impl Directory {
             return Ok(());
         }
         let Some(file) = &self.cache_file else { return Ok(()) };
-        let cache = self.cache();
-        let mut lookup = cache.lookup();
-        let mut writer = stat_cache::Writer::new(file).map_err(Error::StatCache)?;
-        let mut written = Ok(());
-        let mut changed = false;
-        self.listing.for_each_below(&RelPath::root(), &mut |path, node| {
-            let Kind::File { content, .. } = &node.kind else { return };
-            let old = lookup.get(&path, &node.identity);
-            let new = content.get().filter(|content| content.lasting).map(|content| Record {
-                identity: node.identity,
-                digest: content.digest,
-                capability: content.capability.clone(),
-            });
-            changed |= old.is_none() && new.is_some();
-            if let (Ok(()), Some(record)) = (&written, old.or(new)) {
-                written = writer.push(&path, &record);
+        let mut writer = Writer::new(file).map_err(Error::StatCache)?;
+        let write = &mut |path: &[u8], item: Item<'_>| match item.content() {
+            Some(content) if content.lasting => writer.push(path, &item.identity(), &content),
+            Some(_) | None => Ok(()),
+        };
+        self.root_folder().for_each_file(&mut Vec::new(), write).map_err(Error::StatCache)?;
+        writer.save(file).map_err(Error::StatCache)
+    }
+
+    fn root_item(&self) -> Item<'_> {
+        Item { folder: &self.listing, index: 0 }
+    }
+
+    fn root_folder(&self) -> &Folder {
+        self.root_item().below().expect("the root is a directory")
+    }
+
+    /// Returns the entry of an item whose content, if it is a file, is known.
+    fn entry_of(&self, item: Item<'_>) -> Entry {
+        let node = item.node();
+        let mut meta = Meta::root_owned(node.mode, item.mtime());
+        let (major, minor) = item.numbers();
+        let kind = match node.kind {
+            Kind::Directory => EntryKind::Directory,
+            Kind::File | Kind::LinkedFile => {
+                let content = item.content().expect("files are read before they become entries");
+                meta.xattrs = content.xattrs();
+                let link = (node.kind == Kind::LinkedFile).then(|| self.group(item));
+                EntryKind::File { size: node.detail, digest: content.digest, link }
             }
+            Kind::Symlink => EntryKind::Symlink { target: item.target().into() },
+            Kind::CharDevice => EntryKind::CharDevice { major, minor },
+            Kind::BlockDevice => EntryKind::BlockDevice { major, minor },
+            Kind::Fifo => EntryKind::Fifo,
+        };
+        Entry { meta, kind }
+    }
+
+    /// Returns the group of a linked file: its inode, which needs no memory. Those of other devices, and the few that
+    /// are too large, are numbered.
+    fn group(&self, item: Item<'_>) -> LinkGroup {
+        let is_plain = |(device, inode): (u64, u64)| device == self.listing.device && inode < NUMBERED;
+        let inode = item.inode();
+        if is_plain(inode) {
+            return LinkGroup(inode.1);
+        }
+        let groups = self.groups.get_or_init(|| {
+            let mut groups = HashMap::new();
+            let all: Result<(), Infallible> =
+                self.root_folder().for_each_file(&mut Vec::new(), &mut |_, item| {
+                    if item.node().kind == Kind::LinkedFile && !is_plain(item.inode()) {
+                        let next = NUMBERED | groups.len() as u64;
+                        groups.entry(item.inode()).or_insert(next);
+                    }
+                    Ok(())
+                });
+            let Ok(()) = all;
+            groups
         });
-        written.map_err(Error::StatCache)?;
-        if changed { writer.save(file).map_err(Error::StatCache) } else { Ok(()) }
+        LinkGroup(groups[&inode])
     }
 }
 
 impl View for Directory {
-    fn node(&self, path: &RelPath) -> Option<place::Node<'_>> {
-        self.listing.node(path)
+    type Item<'a> = Item<'a>;
+
+    fn item(&self, path: &RelPath) -> Option<Item<'_>> {
+        self.root_item().find(path)
     }
 
-    fn children(&self, path: &RelPath) -> impl Iterator<Item = (&[u8], place::Node<'_>)> {
-        View::children(&self.listing, path)
-    }
-}
-
-impl From<Record> for Content {
-    fn from(record: Record) -> Self {
-        Self { digest: record.digest, capability: record.capability, lasting: true }
+    fn children(&self, path: &RelPath) -> impl Iterator<Item = (&[u8], Item<'_>)> {
+        let folder = self.item(path).and_then(Item::below);
+        folder.into_iter().flat_map(Folder::items).map(|item| (item.name(), item))
     }
 }
 
-/// Returns the entry of a node whose content, if it is a file, was read.
-fn entry(node: &Node, groups: &mut HashMap<(u64, u64), LinkGroup>) -> Entry {
-    let mut meta = Meta::root_owned(node.mode, node.identity.mtime.into());
-    let kind = match &node.kind {
-        Kind::Directory(_) => EntryKind::Directory,
-        Kind::File { linked, content } => {
-            let content = content.get().expect("files are read before they become entries");
-            meta.xattrs = content.xattrs();
-            let next = LinkGroup(groups.len() as u64);
-            let inode = (node.identity.device, node.identity.inode);
-            let link = linked.then(|| *groups.entry(inode).or_insert(next));
-            EntryKind::File { size: node.identity.size, digest: content.digest, link }
-        }
-        Kind::Symlink(target) => EntryKind::Symlink { target: target.clone() },
-        Kind::CharDevice { major, minor } => EntryKind::CharDevice { major: *major, minor: *minor },
-        Kind::BlockDevice { major, minor } => EntryKind::BlockDevice { major: *major, minor: *minor },
-        Kind::Fifo => EntryKind::Fifo,
-    };
-    Entry { meta, kind }
+impl Entries for Directory {
+    fn entry(&self, path: &RelPath) -> Option<Entry> {
+        self.item(path).map(|item| self.entry_of(item))
+    }
+
+    fn below(&self, found: &Match, visit: &mut Visit<'_>) -> Result<(), place::Error> {
+        found.walk(self, |Selected { directory, name, item, role }| {
+            visit(&Selected { directory, name, item: &self.entry_of(item), role })
+        })
+    }
+
+    fn is_without_links(&self) -> bool {
+        !self.listing.has_links()
+    }
+}
+
+fn open_directory(at: impl AsFd, path: &Path) -> Result<OwnedFd, rustix::io::Errno> {
+    rustix::fs::openat(at, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Cuts the files at `indexes` into parts that one thread each reads.
+fn batches<'i>(folder: &Folder, mut indexes: &'i [usize]) -> impl Iterator<Item = &'i [usize]> {
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |index: &&usize| {
+            let fits = bytes < BATCH_BYTES;
+            bytes += folder.nodes[**index].detail;
+            fits
+        };
+        let count = indexes.iter().take(BATCH_FILES).take_while(fits).count();
+        let batch = indexes.split_off(..count)?;
+        (!batch.is_empty()).then_some(batch)
+    })
 }

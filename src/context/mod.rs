@@ -1,8 +1,8 @@
 //! The build context: a directory of this machine as COPY and ADD see it.
 //!
 //! [`Directory::open`] lists it, which reads no file: names, modes, times and link targets, without what the
-//! ignore file excludes. What a copy selects gets its content digests from [`Directory::tree`], in parallel,
-//! and only then. Rules:
+//! ignore file excludes. What a copy selects gets its content digests from [`Directory::digest`], in parallel,
+//! and only then; its entries come one by one from [`place::Entries`](crate::place::Entries). Rules:
 //!
 //! - Everything belongs to 0:0, modes are kept, times are whole seconds.
 //! - Sockets do not exist, since no layer can hold one.
@@ -31,6 +31,7 @@ use std::path::PathBuf;
 
 pub use directory::Directory;
 pub use files::Files;
+pub use listing::Item;
 pub use lookup::{IgnoreFile, find_dockerfile, find_ignore_file};
 
 use crate::path::RelPath;

@@ -3,16 +3,22 @@
 //! One file per context directory:
 //!
 //! ```text
-//! "kiln stat cache 1\n"
-//! record*                      in the order of paths
-//!   path length u16, path
-//!   size u64, mtime i64 + u32, ctime i64 + u32, inode u64, device u64
-//!   digest 32 bytes
-//!   capability length u16, capability
-//! sha256 of everything before, 32 bytes
+//! "kiln stat cache 2\n"
+//! chunk*
+//!   length u32 of its records
+//!   sha256 of the seal of the chunk before (of the first line for the first) and the records, 32 bytes: the seal
+//!   record*                      in the order of paths
+//!     flags u8: 1 another device than the record before, 2 a capability
+//!     how many bytes of the path are those of the record before u16 (none in the first of a chunk)
+//!     length of the rest u16, the rest
+//!     size u64, mtime i64 + u32, ctime i64 + u32, inode u64
+//!     digest 32 bytes
+//!     device u64, if it is another one
+//!     capability length u16, capability, if there is one
 //! ```
 //!
-//! Numbers are little-endian. The file is read in one go and replaced atomically. One that is damaged or of
+//! Numbers are little-endian. The file is read and written as a stream, a chunk at a time, and replaced atomically. A
+//! chunk whose seal is not that of its records, or that is cut off, is not trusted, and nothing behind it; a file of
 //! another version counts as empty.
 //!
 //! Stat data proves nothing about a file that was written in the same tick of the clock in which it was
@@ -20,20 +26,26 @@
 //! takes only digests of files whose last change lies before the hashing began ([`Horizon`]). The
 //! clock is that of the file system: the time that a file made there gets.
 
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
 use fs_err as fs;
 
+use crate::context::content::Content;
 use crate::context::listing::{FileTime, Identity};
 use crate::digest::{Digest, Hasher};
-use crate::path::RelPath;
+use crate::path::common_prefix;
 
-const MAGIC: &[u8] = b"kiln stat cache 1\n";
+const MAGIC: &[u8] = b"kiln stat cache 2\n";
 const DIGEST_BYTES: usize = 32;
-const WRITE_BUFFER_BYTES: usize = 256 * 1024;
-/// Size, two times, inode, device.
-const IDENTITY_BYTES: usize = 8 + 12 + 12 + 8 + 8;
+/// A chunk is sealed as soon as it has as many bytes.
+const CHUNK_BYTES: usize = 128 * 1024;
+/// No chunk is longer: a record has less than a tenth of the difference.
+const CHUNK_LIMIT_BYTES: usize = 2 * CHUNK_BYTES;
+const LENGTH_BYTES: usize = 4;
+
+const OTHER_DEVICE: u8 = 1;
+const CAPABILITY: u8 = 2;
 
 /// What a file system's clock can tell apart: the kernel's tick (at most 10 ms), or two seconds where times
 /// have no fraction, as on FAT.
@@ -66,101 +78,81 @@ impl Horizon {
     }
 }
 
-/// One remembered file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Record {
-    pub(super) identity: Identity,
-    pub(super) digest: Digest,
-    pub(super) capability: Option<Box<[u8]>>,
+/// A cache that is being read.
+pub(super) struct Reader {
+    /// `None` behind the end of what can be trusted.
+    file: Option<fs::File>,
+    seal: Digest,
+    chunk: Vec<u8>,
+    /// Where the next record begins in the chunk.
+    at: usize,
+    path: Vec<u8>,
+    device: u64,
 }
 
-/// The content of a stat cache's file.
-#[derive(Debug, Default)]
-pub(super) struct StatCache {
-    bytes: Vec<u8>,
-    /// Where each record begins in `bytes`, in the order of paths.
-    starts: Vec<usize>,
-}
-
-impl StatCache {
-    /// Reads the cache; a missing, unreadable or damaged one is empty.
-    pub(super) fn load(file: &Path) -> Self {
-        fs::read(file).ok().and_then(Self::parse).unwrap_or_default()
+impl Reader {
+    /// Opens the cache in `file`; `None` if there is none, or one of another version.
+    pub(super) fn open(file: &Path) -> Option<Self> {
+        let mut file = fs::File::open(file).ok()?;
+        let mut magic = [0; MAGIC.len()];
+        file.read_exact(&mut magic).ok()?;
+        let (file, seal) = (Some(file), Digest::of(MAGIC));
+        (magic == MAGIC).then(|| Self { file, seal, chunk: Vec::new(), at: 0, path: Vec::new(), device: 0 })
     }
 
-    fn parse(bytes: Vec<u8>) -> Option<Self> {
-        let end = bytes.len().checked_sub(DIGEST_BYTES)?;
-        if !bytes.starts_with(MAGIC) || Digest::of(&bytes[..end]).as_bytes()[..] != bytes[end..] {
+    /// Returns what is remembered of the next file in the order of paths; `None` at the end of what can be trusted,
+    /// and ever after.
+    pub(super) fn next(&mut self) -> Option<(Identity, Content)> {
+        let record = self.read();
+        if record.is_none() {
+            self.file = None;
+        }
+        record
+    }
+
+    /// Returns the path of the file that [`Reader::next`] told of last.
+    pub(super) fn path(&self) -> &[u8] {
+        &self.path
+    }
+
+    fn read(&mut self) -> Option<(Identity, Content)> {
+        self.file.as_ref()?;
+        if self.at == self.chunk.len() {
+            self.read_chunk()?;
+        }
+        let mut fields = Fields(&self.chunk[self.at..]);
+        let record = fields.record(&mut self.path, &mut self.device)?;
+        self.at = self.chunk.len() - fields.0.len();
+        Some(record)
+    }
+
+    fn read_chunk(&mut self) -> Option<()> {
+        let file = self.file.as_mut()?;
+        let mut head = [0; LENGTH_BYTES + DIGEST_BYTES];
+        file.read_exact(&mut head).ok()?;
+        let mut fields = Fields(&head);
+        let length = usize::try_from(u32::from_le_bytes(fields.take()?)).ok()?;
+        let seal = Digest::from_bytes(fields.take()?);
+        if length == 0 || length > CHUNK_LIMIT_BYTES {
             return None;
         }
-        let mut starts = Vec::new();
-        let mut at = MAGIC.len();
-        while at < end {
-            starts.push(at);
-            let mut reader = Reader(&bytes[at..end]);
-            reader.path()?;
-            reader.record()?;
-            at = end - reader.0.len();
-        }
-        Some(Self { bytes, starts })
-    }
-
-    /// Returns how many bytes it holds in memory, or nearly.
-    pub(super) const fn size(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// Starts a series of look-ups.
-    pub(super) const fn lookup(&self) -> Lookup<'_> {
-        Lookup { cache: self, next: 0 }
-    }
-
-    fn path_at(&self, index: usize) -> Option<&[u8]> {
-        Reader(&self.bytes[*self.starts.get(index)?..]).path()
-    }
-
-    fn record_at(&self, index: usize) -> Option<Record> {
-        let mut reader = Reader(&self.bytes[*self.starts.get(index)?..]);
-        reader.path()?;
-        reader.record()
-    }
-}
-
-/// Looks records up; fastest when asked in the order of paths.
-pub(super) struct Lookup<'a> {
-    cache: &'a StatCache,
-    /// The index behind the record found last.
-    next: usize,
-}
-
-impl Lookup<'_> {
-    /// Returns what is remembered of `path`, if its stat data is still `identity`.
-    pub(super) fn get(&mut self, path: &RelPath, identity: &Identity) -> Option<Record> {
-        let index = self.index_of(path.as_bytes())?;
-        self.next = index + 1;
-        self.cache.record_at(index).filter(|record| record.identity == *identity)
-    }
-
-    fn index_of(&self, path: &[u8]) -> Option<usize> {
-        if self.cache.path_at(self.next) == Some(path) {
-            return Some(self.next);
-        }
-        // Component-wise, as paths are ordered.
-        let components =
-            |path: &'_ [u8]| path.split(|byte| *byte == b'/').map(<[u8]>::to_vec).collect::<Vec<_>>();
-        let wanted = components(path);
-        let compare = |start: &usize| {
-            Reader(&self.cache.bytes[*start..]).path().map(components).cmp(&Some(wanted.clone()))
-        };
-        self.cache.starts.binary_search_by(compare).ok()
+        self.chunk.resize(length, 0);
+        file.read_exact(&mut self.chunk).ok()?;
+        self.at = 0;
+        self.path.clear();
+        self.seal = seal_of(&self.seal, &self.chunk);
+        (self.seal == seal).then_some(())
     }
 }
 
 /// A cache that is being written.
 pub(super) struct Writer {
-    file: BufWriter<tempfile::NamedTempFile>,
-    hasher: Hasher,
-    record: Vec<u8>,
+    file: tempfile::NamedTempFile,
+    seal: Digest,
+    chunk: Vec<u8>,
+    /// Of the record before.
+    path: Vec<u8>,
+    device: u64,
 }
 
 impl Writer {
@@ -168,78 +160,105 @@ impl Writer {
     pub(super) fn new(file: &Path) -> io::Result<Self> {
         let directory = file.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(directory)?;
-        let temporary = tempfile::NamedTempFile::new_in(directory)?;
-        let file = BufWriter::with_capacity(WRITE_BUFFER_BYTES, temporary);
-        let mut writer = Self { file, hasher: Hasher::new(), record: MAGIC.to_vec() };
-        writer.write()?;
-        Ok(writer)
+        let mut file = tempfile::NamedTempFile::new_in(directory)?;
+        file.write_all(MAGIC)?;
+        let chunk = Vec::with_capacity(CHUNK_LIMIT_BYTES);
+        Ok(Self { file, seal: Digest::of(MAGIC), chunk, path: Vec::new(), device: 0 })
     }
 
-    /// Adds the record of `path`, which comes behind all before in the order of paths.
-    pub(super) fn push(&mut self, path: &RelPath, record: &Record) -> io::Result<()> {
-        write_record(&mut self.record, path, record);
-        self.write()
+    /// Adds what is known of the file `path`, which comes behind all before in the order of paths.
+    pub(super) fn push(&mut self, path: &[u8], identity: &Identity, content: &Content) -> io::Result<()> {
+        let Identity { size, mtime, ctime, inode, device } = *identity;
+        let shared = common_prefix(&self.path, path);
+        let capability = content.capability.as_deref();
+        // Neither can be longer: the kernel's limits are 4096 and 256 bytes.
+        let (Ok(_), Ok(capability_length)) =
+            (u16::try_from(path.len()), u16::try_from(capability.map_or(0, <[u8]>::len)))
+        else {
+            return Ok(());
+        };
+        let other_device = if device == self.device { 0 } else { OTHER_DEVICE };
+        let bytes = &mut self.chunk;
+        bytes.push(other_device | if capability.is_some() { CAPABILITY } else { 0 });
+        bytes.extend_from_slice(&(shared as u16).to_le_bytes());
+        bytes.extend_from_slice(&((path.len() - shared) as u16).to_le_bytes());
+        bytes.extend_from_slice(&path[shared..]);
+        bytes.extend_from_slice(&size.to_le_bytes());
+        for time in [mtime, ctime] {
+            bytes.extend_from_slice(&time.seconds.to_le_bytes());
+            bytes.extend_from_slice(&time.nanoseconds.to_le_bytes());
+        }
+        bytes.extend_from_slice(&inode.to_le_bytes());
+        bytes.extend_from_slice(content.digest.as_bytes());
+        if other_device != 0 {
+            bytes.extend_from_slice(&device.to_le_bytes());
+        }
+        if let Some(capability) = capability {
+            bytes.extend_from_slice(&capability_length.to_le_bytes());
+            bytes.extend_from_slice(capability);
+        }
+        self.path.truncate(shared);
+        self.path.extend_from_slice(&path[shared..]);
+        self.device = device;
+        if self.chunk.len() >= CHUNK_BYTES { self.write_chunk() } else { Ok(()) }
     }
 
-    fn write(&mut self) -> io::Result<()> {
-        self.hasher.update(&self.record);
-        self.file.write_all(&self.record)?;
-        self.record.clear();
+    fn write_chunk(&mut self) -> io::Result<()> {
+        let length = u32::try_from(self.chunk.len()).map_err(io::Error::other)?;
+        self.seal = seal_of(&self.seal, &self.chunk);
+        self.file.write_all(&length.to_le_bytes())?;
+        self.file.write_all(self.seal.as_bytes())?;
+        self.file.write_all(&self.chunk)?;
+        self.chunk.clear();
+        self.path.clear();
         Ok(())
     }
 
     /// Replaces the cache in `file` by what was added.
     pub(super) fn save(mut self, file: &Path) -> io::Result<()> {
-        self.file.write_all(self.hasher.finish().as_bytes())?;
-        let temporary = self.file.into_inner().map_err(io::IntoInnerError::into_error)?;
-        temporary.persist(file).map(drop).map_err(|error| error.error)
+        if !self.chunk.is_empty() {
+            self.write_chunk()?;
+        }
+        self.file.persist(file).map(drop).map_err(|error| error.error)
     }
 }
 
-fn write_record(bytes: &mut Vec<u8>, path: &RelPath, record: &Record) {
-    let Record { identity: Identity { size, mtime, ctime, inode, device }, digest, capability } = record;
-    let capability = capability.as_deref().unwrap_or_default();
-    // Neither can be longer: the kernel's limits are 4096 and 256 bytes.
-    let (Ok(path_length), Ok(capability_length)) =
-        (u16::try_from(path.as_bytes().len()), u16::try_from(capability.len()))
-    else {
-        return;
-    };
-    bytes.extend_from_slice(&path_length.to_le_bytes());
-    bytes.extend_from_slice(path.as_bytes());
-    bytes.extend_from_slice(&size.to_le_bytes());
-    for time in [mtime, ctime] {
-        bytes.extend_from_slice(&time.seconds.to_le_bytes());
-        bytes.extend_from_slice(&time.nanoseconds.to_le_bytes());
-    }
-    bytes.extend_from_slice(&inode.to_le_bytes());
-    bytes.extend_from_slice(&device.to_le_bytes());
-    bytes.extend_from_slice(digest.as_bytes());
-    bytes.extend_from_slice(&capability_length.to_le_bytes());
-    bytes.extend_from_slice(capability);
+/// Returns what a chunk must be sealed with behind one with the seal `before`.
+pub(super) fn seal_of(before: &Digest, chunk: &[u8]) -> Digest {
+    let mut hasher = Hasher::new();
+    hasher.update(before.as_bytes());
+    hasher.update(chunk);
+    hasher.finish()
 }
 
 /// Takes fields off the front of bytes.
-struct Reader<'a>(&'a [u8]);
+struct Fields<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
-    fn path(&mut self) -> Option<&'a [u8]> {
-        let length = self.take::<2>().map(u16::from_le_bytes)?;
-        self.slice(length.into())
-    }
-
-    fn record(&mut self) -> Option<Record> {
-        if self.0.len() < IDENTITY_BYTES {
+impl<'a> Fields<'a> {
+    /// Takes a record; `path` and `device` are those of the record before and become its own.
+    fn record(&mut self, path: &mut Vec<u8>, device: &mut u64) -> Option<(Identity, Content)> {
+        let [flags] = self.take()?;
+        let (shared, rest) = (u16::from_le_bytes(self.take()?), u16::from_le_bytes(self.take()?));
+        let rest = self.slice(rest.into())?;
+        if usize::from(shared) > path.len() {
             return None;
         }
+        path.truncate(shared.into());
+        path.extend_from_slice(rest);
         let size = u64::from_le_bytes(self.take()?);
         let (mtime, ctime) = (self.time()?, self.time()?);
-        let (inode, device) = (u64::from_le_bytes(self.take()?), u64::from_le_bytes(self.take()?));
+        let inode = u64::from_le_bytes(self.take()?);
         let digest = Digest::from_bytes(self.take::<DIGEST_BYTES>()?);
-        let length = self.take::<2>().map(u16::from_le_bytes)?;
-        let capability = self.slice(length.into())?;
-        let capability = (!capability.is_empty()).then(|| capability.into());
-        Some(Record { identity: Identity { size, mtime, ctime, inode, device }, digest, capability })
+        if flags & OTHER_DEVICE != 0 {
+            *device = u64::from_le_bytes(self.take()?);
+        }
+        let mut capability = None;
+        if flags & CAPABILITY != 0 {
+            let length = u16::from_le_bytes(self.take()?);
+            capability = Some(self.slice(length.into())?.into());
+        }
+        let identity = Identity { size, mtime, ctime, inode, device: *device };
+        Some((identity, Content { digest, capability, lasting: true }))
     }
 
     fn time(&mut self) -> Option<FileTime> {

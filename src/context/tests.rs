@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::pattern::Ignore;
-use crate::place::{SelectOptions, View as _, select};
+use crate::place::{Entries, SelectOptions, select};
 use crate::tree::{Kind, Tree};
 
 /// A directory with `files`, each with its own path as content, all last changed long ago.
@@ -44,13 +44,13 @@ fn open(directory: &Path, ignore: &str) -> Directory {
 
 fn listed(context: &Directory) -> String {
     let selection = select(context, ".", SelectOptions::default()).unwrap();
-    selection.paths().map(|path| path.to_string()).collect::<Vec<_>>().join(" ").trim().to_owned()
+    let paths = selection.paths(context);
+    paths.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ").trim().to_owned()
 }
 
 fn everything(context: &Directory) -> Tree {
     let selection = select(context, ".", SelectOptions::default()).unwrap();
-    let paths: Vec<_> = selection.paths().collect();
-    context.tree(&paths).unwrap()
+    context.tree(&selection).unwrap()
 }
 
 #[test]
@@ -150,6 +150,64 @@ fn the_rule_that_excludes_a_path_is_known() {
     assert!(context.excluded_by(&RelPath::clean("other")).is_none());
 }
 
+/// What a pattern selects, one entry a line.
+fn stream(entries: &dyn Entries, selection: &crate::place::Selection) -> String {
+    let mut text = String::new();
+    for found in &selection.matches {
+        text += &format!("{} = {} {:?}\n", found.path, found.real, entries.entry(&found.real).unwrap());
+        let visit = &mut |selected: &crate::place::Selected<'_, &crate::tree::Entry>| {
+            let mut entry = selected.item.clone();
+            if let Kind::File { link: Some(group), .. } = &mut entry.kind {
+                group.0 = 0;
+            }
+            text += &format!("  {} {:?} {entry:?}\n", selected.path(), selected.role);
+            Ok(())
+        };
+        entries.below(found, visit).unwrap();
+    }
+    text
+}
+
+#[test]
+fn a_selection_of_a_context_is_that_of_its_tree() {
+    let names = ["a/b/c/d.txt", "a/b/e.md", "a/b.txt", "a-b/f.txt", "a.b/g", "z", "node/x/y.txt", "node/z"];
+    let directory = directory(&names);
+    let path = |name| directory.path().join(name);
+    symlink("b/c", path("a/to-c")).unwrap();
+    symlink("../../a", path("node/x/to-a")).unwrap();
+    symlink("a/b", path("m-link")).unwrap();
+    fs::hard_link(path("z"), path("a/z")).unwrap();
+    fs::create_dir(path("node/empty")).unwrap();
+    for ignore in ["", "node\n!node/x\nnode/x/y.txt", "a/b\n!a/b/**/d*", "*\n!a/to-c\n!node/none"] {
+        let context = open(directory.path(), ignore);
+        let tree = everything(&context);
+        for (pattern, parents, excludes) in [
+            ("/", false, &[][..]),
+            ("/", false, &["**/*.txt", "!**/d.txt"]),
+            ("/", false, &["a", "!a/b/c"]),
+            ("a/./b", true, &[]),
+            ("**/*.txt", true, &[]),
+            ("a/*/c*", true, &["**/d.txt"]),
+            ("*", false, &[]),
+            ("a/to-c", false, &[]),
+            ("m-link/c", false, &[]),
+            ("[az]*", false, &["b"]),
+        ] {
+            let excludes: Vec<String> = excludes.iter().map(|text| (*text).to_owned()).collect();
+            let options = SelectOptions { parents, excludes: &excludes };
+            let both = (select(&context, pattern, options), select(&tree, pattern, options));
+            match both {
+                (Ok(ours), Ok(theirs)) => {
+                    context.digest(&ours).unwrap();
+                    assert_eq!(stream(&context, &ours), stream(&tree, &theirs), "{ignore:?} {pattern}");
+                }
+                (Err(ours), Err(theirs)) => assert_eq!(ours.to_string(), theirs.to_string(), "{pattern}"),
+                (ours, theirs) => panic!("{ignore:?} {pattern}: {ours:?} {theirs:?}"),
+            }
+        }
+    }
+}
+
 #[test]
 fn only_what_is_asked_for_is_read() {
     let directory = directory(&["wanted/a", "unwanted/b"]);
@@ -157,14 +215,12 @@ fn only_what_is_asked_for_is_read() {
     let context = open(directory.path(), "");
     write(directory.path(), "unwanted/b", "longer than it was listed");
     let selected = |pattern| select(&context, pattern, SelectOptions::default()).unwrap();
-    let wanted: Vec<_> = selected("wanted").paths().collect();
-    insta::assert_snapshot!(context.tree(&wanted).unwrap(), @r"
+    insta::assert_snapshot!(context.tree(&selected("wanted")).unwrap(), @r"
     / dir 0755 0:0
     wanted/ dir 0755 0:0
     wanted/a file 0644 0:0 8 sha256:e240e464cbf6
     ");
-    let unwanted: Vec<_> = selected("unwanted").paths().collect();
-    let error = context.tree(&unwanted).unwrap_err();
+    let error = context.tree(&selected("unwanted")).unwrap_err();
     assert!(matches!(&error, Error::Changed { path } if path.to_string() == "unwanted/b"), "{error}");
 }
 
@@ -200,13 +256,14 @@ fn the_stat_cache_answers_for_unchanged_files_only() {
     let written = fs::metadata(&cache).unwrap().ino();
     // That the cache answers shows in a digest that the file does not have.
     let forged = {
-        let bytes = fs::read(&cache).unwrap();
+        let mut forged = fs::read(&cache).unwrap();
         let digest: crate::digest::Digest = first.parse().unwrap();
-        let at = bytes.windows(32).position(|window| window == digest.as_bytes()).unwrap();
-        let mut forged = bytes[..bytes.len() - 32].to_vec();
+        let at = forged.windows(32).position(|window| window == digest.as_bytes()).unwrap();
         forged[at..at + 32].fill(7);
-        let seal = crate::digest::Digest::of(&forged);
-        forged.extend_from_slice(seal.as_bytes());
+        let begin = forged.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+        let magic = crate::digest::Digest::of(&forged[..begin]);
+        let seal = stat_cache::seal_of(&magic, &forged[begin + 36..]);
+        forged[begin + 4..begin + 36].copy_from_slice(seal.as_bytes());
         forged
     };
     fs::write(&cache, &forged).unwrap();
@@ -234,22 +291,99 @@ fn a_file_written_just_now_is_not_remembered() {
     // Whether or not the clock ticked in between: the content counts.
     write(directory.path(), "new", "2");
     assert_ne!(digest_of(directory.path(), &cache, "new"), first);
-    let remembered = stat_cache::StatCache::load(&cache);
-    let context = Directory::open(directory.path(), None, None).unwrap();
-    let mut lookup = remembered.lookup();
-    let identity = |name: &str| {
-        let metadata = fs::metadata(directory.path().join(name)).unwrap();
-        listing::Identity {
-            size: metadata.size(),
-            mtime: listing::FileTime { seconds: metadata.mtime(), nanoseconds: metadata.mtime_nsec() as u32 },
-            ctime: listing::FileTime { seconds: metadata.ctime(), nanoseconds: metadata.ctime_nsec() as u32 },
-            inode: metadata.ino(),
-            device: metadata.dev(),
-        }
+    assert_eq!(remembered(&cache), ["old"]);
+}
+
+/// Returns the paths of which a cache knows something.
+fn remembered(cache: &Path) -> Vec<String> {
+    let mut paths = Vec::new();
+    let Some(mut reader) = stat_cache::Reader::open(cache) else { return paths };
+    while reader.next().is_some() {
+        paths.push(String::from_utf8_lossy(reader.path()).into_owned());
+    }
+    assert!(reader.next().is_none(), "the end is the end");
+    paths
+}
+
+/// Where the chunks of a cache begin, and its end.
+fn chunks(bytes: &[u8]) -> Vec<usize> {
+    let mut starts = vec![bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1];
+    while let Some(head) = bytes.get(starts[starts.len() - 1]..).and_then(|rest| rest.first_chunk::<4>()) {
+        starts.push(starts[starts.len() - 1] + 36 + u32::from_le_bytes(*head) as usize);
+    }
+    starts
+}
+
+/// A cache of so many files that it has several chunks, and their paths.
+fn large_cache(file: &Path) -> Vec<String> {
+    let mut writer = stat_cache::Writer::new(file).unwrap();
+    let mut paths = Vec::new();
+    for number in 0..5000_u64 {
+        let path = format!("{:02}/a-file-{number:04}", number / 1000);
+        let time = listing::FileTime { seconds: number as i64 - 7, nanoseconds: 5 };
+        let identity =
+            listing::Identity { size: number, mtime: time, ctime: time, inode: 7, device: number / 2000 };
+        let capability = (number % 1000 == 3).then(|| [1, 2, 3].into());
+        let digest = crate::digest::Digest::of(&path);
+        let content = content::Content { digest, capability, lasting: true };
+        writer.push(path.as_bytes(), &identity, &content).unwrap();
+        paths.push(path);
+    }
+    writer.save(file).unwrap();
+    paths
+}
+
+#[test]
+fn a_stat_cache_returns_what_was_put_into_it() {
+    let store = TempDir::new().unwrap();
+    let cache = store.path().join("cache");
+    let paths = large_cache(&cache);
+    assert_eq!(remembered(&cache), paths);
+    let mut reader = stat_cache::Reader::open(&cache).unwrap();
+    for number in 0..5000_u64 {
+        let (identity, content) = reader.next().unwrap();
+        assert_eq!((identity.size, identity.device, identity.inode), (number, number / 2000, 7));
+        assert_eq!((identity.mtime.seconds, identity.ctime.nanoseconds), (number as i64 - 7, 5));
+        assert_eq!(content.digest, crate::digest::Digest::of(&paths[number as usize]));
+        assert_eq!(content.capability.is_some(), number % 1000 == 3);
+    }
+}
+
+#[test]
+fn neither_a_damaged_chunk_of_a_stat_cache_is_trusted_nor_what_is_behind_it() {
+    let store = TempDir::new().unwrap();
+    let cache = store.path().join("cache");
+    let paths = large_cache(&cache);
+    let whole = fs::read(&cache).unwrap();
+    let starts = chunks(&whole);
+    assert!(starts.len() > 3 && starts[starts.len() - 1] == whole.len(), "{starts:?}");
+    // Those of the first chunk.
+    fs::write(&cache, &whole[..starts[1]]).unwrap();
+    let first = remembered(&cache).len();
+    assert!(0 < first && first < paths.len());
+    let flipped = |at: usize| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        bytes
     };
-    assert!(context.node(&RelPath::clean("new")).is_some());
-    assert!(lookup.get(&RelPath::clean("old"), &identity("old")).is_some());
-    assert!(lookup.get(&RelPath::clean("new"), &identity("new")).is_none());
+    let second = starts[1];
+    for (what, bytes, expected) in [
+        ("a torn head", whole[..second + 20].to_vec(), first),
+        ("a torn chunk", whole[..starts[2] - 1].to_vec(), first),
+        ("a wrong length", flipped(second), first),
+        ("a length beyond all measure", flipped(second + 3), first),
+        ("a wrong seal", flipped(second + 10), first),
+        ("a wrong record", flipped(second + 40), first),
+        ("a wrong last byte of a chunk", flipped(starts[2] - 1), first),
+        ("a chunk that is gone", [&whole[..second], &whole[starts[2]..]].concat(), first),
+        ("something behind the end", [&whole[..], b"x"].concat(), paths.len()),
+        ("another version", flipped(starts[0] - 2), 0),
+        ("a torn first line", whole[..5].to_vec(), 0),
+        ("nothing", Vec::new(), 0),
+    ] {
+        fs::write(&cache, bytes).unwrap();
+        assert_eq!(remembered(&cache), paths[..expected], "{what}");
+    }
 }
 
 #[test]

@@ -140,6 +140,11 @@ impl Ignore {
     pub fn may_keep_below(&self, directory: &RelPath) -> bool {
         self.rules.iter().any(|rule| rule.exception && rule.pattern.reaches_below(directory.as_bytes()))
     }
+
+    /// Tells whether anything below a `directory` that did not match may be matched by a rule that is no exception.
+    pub fn may_match_below(&self, directory: &RelPath) -> bool {
+        self.rules.iter().any(|rule| !rule.exception && rule.pattern.reaches_below(directory.as_bytes()))
+    }
 }
 
 impl Rule {

@@ -8,7 +8,7 @@ use crate::mode::Chmod;
 use crate::path::RelPath;
 use crate::place::changed::{Destination, NewDirectory};
 use crate::place::extract::Member;
-use crate::place::{Error, Ids, Match, Role, Selection, Warning};
+use crate::place::{Entries, Error, Ids, Match, Role, Selection, Warning};
 use crate::time::Timestamp;
 use crate::tree::{Bytes, Changes, Entry, Kind, LinkGroup, Meta, Origin, Tree};
 
@@ -19,11 +19,11 @@ pub enum Source<'a> {
     Selected {
         /// The path as written.
         pattern: &'a str,
-        /// The tree in which it was selected: at least the selected entries with their digests.
-        tree: &'a Tree,
+        /// Where it was selected.
+        entries: &'a dyn Entries,
         /// What it selected.
         selection: &'a Selection,
-        /// Where the bytes of the tree's files lie.
+        /// Where the bytes of the files lie.
         bytes: Bytes,
     },
     /// The members of an archive that ADD extracts.
@@ -132,18 +132,18 @@ pub(super) struct Placing<'a> {
 impl Placing<'_> {
     fn put_source(&mut self, index: usize, source: &Source<'_>) -> Result<(), Error> {
         match source {
-            Source::Selected { pattern, tree, selection, bytes } => {
+            Source::Selected { pattern, entries, selection, bytes } => {
                 if selection.matches.is_empty() {
                     self.warnings.push(Warning::NoMatch { pattern: (*pattern).to_owned() });
                 }
                 for found in &selection.matches {
-                    let entry = tree.get(&found.real);
+                    let entry = entries.entry(&found.real);
                     let entry = entry.ok_or_else(|| Error::NotFound { path: found.path.clone() })?;
                     if entry.is_directory() {
-                        self.put_directory(index, tree, entry, found, bytes)?;
+                        self.put_directory(index, *entries, &entry, found, bytes)?;
                     } else {
                         let name = found.path.file_name().expect("only a directory stands at the root");
-                        self.put_file(index, name, entry, &found.real, bytes)?;
+                        self.put_file(index, name, &entry, &found.real, bytes)?;
                     }
                 }
                 Ok(())
@@ -186,7 +186,7 @@ impl Placing<'_> {
     fn put_directory(
         &mut self,
         index: usize,
-        tree: &Tree,
+        entries: &dyn Entries,
         top: &Entry,
         found: &Match,
         bytes: &Bytes,
@@ -199,29 +199,38 @@ impl Placing<'_> {
             Some(_) => {}
             None => self.make_directories(&target)?,
         }
-        let mut groups = Groups::of(tree, found);
+        let mut groups = Groups::of(entries, found)?;
         let mut origin = None;
-        let mut finder = tree.finder();
-        for selected in &found.below {
-            let from = found.real.join(&selected.path);
-            let to = target.join(&selected.path);
-            let entry = finder.get(&from).ok_or(Error::NotFound { path: from })?;
+        // Most entries lie in the directory of the one before.
+        let mut last: Option<(RelPath, RelPath)> = None;
+        entries.below(found, &mut |selected| {
+            let to = match &last {
+                Some((directory, to)) if directory == selected.directory => to.child(selected.name),
+                Some(_) | None => {
+                    let to = target.join(selected.directory);
+                    let child = to.child(selected.name);
+                    last = Some((selected.directory.clone(), to));
+                    child
+                }
+            };
+            let entry = selected.item;
             if entry.is_directory() {
-                self.put_nested_directory(&to, entry, selected.role)?;
-                continue;
+                return self.put_nested_directory(&to, entry, selected.role);
             }
             let mut arriving = self.options.arriving(entry);
             let mut index_of_bytes = 0;
             if let Kind::File { link, .. } = &mut arriving.kind {
                 *link = link.and_then(|group| groups.renumbered(group, || self.fresh_group()));
-                let place = (index, found.real.clone(), target.clone());
                 index_of_bytes = match origin {
                     Some(origin) => origin,
-                    None => *origin.insert(self.origin(place, bytes)?),
+                    None => {
+                        let place = (index, found.real.clone(), target.clone());
+                        *origin.insert(self.origin(place, bytes)?)
+                    }
                 };
             }
-            self.put_leaf(&to, arriving, index_of_bytes)?;
-        }
+            self.put_leaf(&to, arriving, index_of_bytes)
+        })?;
         // The top directory is never the source's, but it takes its time, new or not.
         if let Some(mut entry) = self.destination.get(&target) {
             entry.meta.mtime = top.meta.mtime;
@@ -334,17 +343,18 @@ struct Groups {
 }
 
 impl Groups {
-    fn of(tree: &Tree, found: &Match) -> Self {
+    fn of(entries: &dyn Entries, found: &Match) -> Result<Self, Error> {
         let mut names = HashMap::new();
-        // Most trees have none, and are not looked through.
-        let linked = if tree.is_without_links() { &[][..] } else { &found.below };
-        for selected in linked {
-            let entry = tree.get(&found.real.join(&selected.path));
-            if let Some(Entry { kind: Kind::File { link: Some(group), .. }, .. }) = entry {
-                *names.entry(*group).or_insert(0) += 1;
-            }
+        // Most sources have none, and are not looked through.
+        if !entries.is_without_links() {
+            entries.below(found, &mut |selected| {
+                if let Kind::File { link: Some(group), .. } = selected.item.kind {
+                    *names.entry(group).or_insert(0) += 1;
+                }
+                Ok(())
+            })?;
         }
-        Self { names, renumbered: HashMap::new() }
+        Ok(Self { names, renumbered: HashMap::new() })
     }
 
     /// Returns the number in this copy of the source's `group`; `None` if the file is its only name here.

@@ -17,6 +17,10 @@
 //!   it is a plain copy ([`Options::sees_destination`]).
 //!
 //! Where BuildKit silently does something dangerous, its result is kept and a [`Warning`] returned.
+//! A selection of a directory does not list what is in it: it is walked through when it is needed ([`Match::walk`]),
+//! so that a context of a million files exists once, as its listing. What is known of each entry then comes from
+//! [`Entries`].
+//!
 //! No file is opened here: who has to read `/etc/passwd` for `--chown` is told by [`Owner`].
 
 mod changed;
@@ -36,7 +40,7 @@ pub use extract::Member;
 pub use mkdir::mkdir;
 pub use owner::{Accounts, Ids, Owner};
 pub use select::{Match, Role, SelectOptions, Selected, Selection, select};
-pub use view::{Node, View};
+pub use view::{Entries, Node, View, Visit};
 pub use warning::Warning;
 
 use crate::path::RelPath;

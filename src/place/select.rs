@@ -2,6 +2,9 @@
 //!
 //! Knows nothing of the destination, so that the key of a step can be made of exactly what it reads.
 
+use std::convert::Infallible;
+use std::sync::Arc;
+
 use crate::path::RelPath;
 use crate::pattern::{Glob, Ignore, Trail, is_glob};
 use crate::place::Error;
@@ -16,31 +19,52 @@ pub struct SelectOptions<'a> {
     pub excludes: &'a [String],
 }
 
-/// What a source selects.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What a source selects. It names directories, not what is in them: that is walked through whenever it is needed.
+#[derive(Debug, Clone, Default)]
 pub struct Selection {
     /// What the path matched, in the order in which it is copied.
     pub matches: Vec<Match>,
 }
 
 /// One path that a source matched.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Match {
     /// The path before its links are followed: its last name is the one under which a file lands.
     pub path: RelPath,
     /// The path that is read.
     pub real: RelPath,
-    /// What is copied from below a directory, parents first; empty for anything else.
-    pub below: Vec<Selected>,
+    below: Below,
+}
+
+/// What is copied from below a match.
+#[derive(Debug, Clone)]
+enum Below {
+    /// Nothing: it is no directory.
+    Nothing,
+    /// All there is.
+    Everything,
+    /// What the patterns leave.
+    Filtered(Arc<Filter>),
 }
 
 /// An entry below a matched directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Selected {
-    /// The path relative to [`Match::real`].
-    pub path: RelPath,
+#[derive(Debug, Clone, Copy)]
+pub struct Selected<'a, I> {
+    /// The directory in which it is, relative to [`Match::real`].
+    pub directory: &'a RelPath,
+    /// Its name.
+    pub name: &'a [u8],
+    /// What is known of it.
+    pub item: I,
     /// Why it is there.
     pub role: Role,
+}
+
+impl<I> Selected<'_, I> {
+    /// Returns the path relative to [`Match::real`].
+    pub fn path(&self) -> RelPath {
+        self.directory.child(self.name)
+    }
 }
 
 /// Why an entry is part of a selection.
@@ -54,11 +78,37 @@ pub enum Role {
 
 impl Selection {
     /// Returns every path that is read, in the order of the copy. A path can appear twice when matches overlap.
-    pub fn paths(&self) -> impl Iterator<Item = RelPath> + '_ {
-        self.matches.iter().flat_map(|found| {
-            let below = found.below.iter().map(|selected| found.real.join(&selected.path));
-            std::iter::once(found.real.clone()).chain(below)
-        })
+    pub fn paths(&self, view: &impl View) -> Vec<RelPath> {
+        let mut paths = Vec::new();
+        for found in &self.matches {
+            paths.push(found.real.clone());
+            let all: Result<(), Infallible> = found.walk(view, |selected| {
+                paths.push(found.real.join(&selected.path()));
+                Ok(())
+            });
+            let Ok(()) = all;
+        }
+        paths
+    }
+}
+
+impl Match {
+    /// Hands what is copied from below a directory of `view`, in which it was selected, to `visit`: in the order of
+    /// paths, each parent that is only needed right before what is in it.
+    ///
+    /// # Errors
+    /// The first that `visit` returns; it ends the walk.
+    pub fn walk<'v, V: View, E>(
+        &self,
+        view: &'v V,
+        visit: impl FnMut(Selected<'_, V::Item<'v>>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut walk = Walk { view, top: &self.real, parents: Vec::new(), visit };
+        match &self.below {
+            Below::Nothing => Ok(()),
+            Below::Everything => walk.everything(&RelPath::root()),
+            Below::Filtered(filter) => walk.filtered(&RelPath::root(), filter, &filter.root()),
+        }
     }
 }
 
@@ -70,7 +120,7 @@ impl Selection {
 /// If a path does not exist, leads through something that is no directory, or an exclude pattern is malformed.
 pub fn select(source: &impl View, path: &str, options: SelectOptions<'_>) -> Result<Selection, Error> {
     let (base, include) = if options.parents { split_pivot(path) } else { (path, None) };
-    let filter = Filter::new(include, options.excludes)?;
+    let filter = Arc::new(Filter::new(include, options.excludes)?);
     let base = RelPath::clean(base);
     let node = |path: &RelPath| source.node(path);
     let found = match split_wildcards(&base) {
@@ -86,17 +136,19 @@ pub fn select(source: &impl View, path: &str, options: SelectOptions<'_>) -> Res
         let real = resolve(node, &path)?;
         let below = match source.node(&real) {
             None => return Err(Error::NotFound { path }),
-            Some(Node::Directory) => filter.walk(source, &real),
-            Some(Node::Symlink(_) | Node::Leaf) => Vec::new(),
+            Some(Node::Directory) if filter.takes_everything() => Below::Everything,
+            Some(Node::Directory) => Below::Filtered(Arc::clone(&filter)),
+            Some(Node::Symlink(_) | Node::Leaf) => Below::Nothing,
         };
         selection.matches.push(Match { path, real, below });
     }
     if let Some(required) = filter.required_path(&base) {
         let exists = |found: &Match| {
-            found
-                .below
-                .iter()
-                .any(|selected| selected.role == Role::Wanted && selected.path.starts_with(&required))
+            let is_other = |selected: Selected<'_, _>| match selected.role {
+                Role::Wanted if selected.path().starts_with(&required) => Err(()),
+                Role::Wanted | Role::Parent => Ok(()),
+            };
+            found.walk(source, is_other).is_err()
         };
         if !selection.matches.iter().any(exists) {
             return Err(Error::NotFound { path: base.join(&required) });
@@ -141,6 +193,7 @@ fn expand(source: &impl View, start: RelPath, pattern: &[Vec<u8>]) -> Vec<RelPat
 }
 
 /// `--parents` and `--exclude` as one question.
+#[derive(Debug)]
 struct Filter {
     include: Option<(RelPath, Ignore)>,
     exclude: Ignore,
@@ -178,55 +231,74 @@ impl Filter {
             }
             _ => (true, None),
         };
-        (included && !excluded.excluded, Trails { include, exclude })
+        let excluded = excluded.excluded;
+        (included && !excluded, Trails { included, include, excluded, exclude })
     }
 
-    /// Lists what is wanted below the directory `top`, each parent that is only needed right before it.
-    fn walk(&self, source: &impl View, top: &RelPath) -> Vec<Selected> {
-        let trails = Trails {
-            include: self.include.as_ref().map(|(_, matcher)| matcher.root()),
-            exclude: self.exclude.root(),
-        };
-        let mut walk = Walk { filter: self, source, top, parents: Vec::new(), selected: Vec::new() };
-        walk.below(&RelPath::root(), &trails);
-        walk.selected
+    fn takes_everything(&self) -> bool {
+        self.include.is_none() && self.exclude.rules().is_empty()
+    }
+
+    fn root(&self) -> Trails {
+        let include = self.include.as_ref().map(|(_, matcher)| matcher.root());
+        Trails { included: include.is_none(), include, excluded: false, exclude: self.exclude.root() }
+    }
+
+    /// Tells whether something below the directory `path` may be wanted; it may say yes too often.
+    fn reaches_below(&self, path: &RelPath, said: &Trails) -> bool {
+        let includes = |(_, matcher): &(RelPath, Ignore)| said.included || matcher.may_match_below(path);
+        self.include.as_ref().is_none_or(includes) && (!said.excluded || self.exclude.may_keep_below(path))
     }
 }
 
 /// What the patterns said about a directory.
 struct Trails {
+    included: bool,
     include: Option<Trail>,
+    excluded: bool,
     exclude: Trail,
 }
 
-struct Walk<'a, V> {
-    filter: &'a Filter,
-    source: &'a V,
+struct Walk<'a, 'v, V: View, F> {
+    view: &'v V,
     top: &'a RelPath,
-    /// The directories being walked that are not selected yet, outermost first.
-    parents: Vec<RelPath>,
-    selected: Vec<Selected>,
+    /// The directories being walked that are not selected yet, outermost first: where each is, and what.
+    parents: Vec<(RelPath, &'v [u8], V::Item<'v>)>,
+    visit: F,
 }
 
-impl<V: View> Walk<'_, V> {
-    fn below(&mut self, directory: &RelPath, trails: &Trails) {
-        for (name, node) in self.source.children(&self.top.join(directory)) {
-            let path = directory.child(name);
-            let (wanted, trails) = self.filter.step(trails, &path);
-            if wanted {
-                let parents = self.parents.drain(..);
-                self.selected.extend(parents.map(|path| Selected { path, role: Role::Parent }));
-                self.selected.push(Selected { path: path.clone(), role: Role::Wanted });
-            }
-            if node == Node::Directory {
-                if !wanted {
-                    self.parents.push(path.clone());
-                }
-                self.below(&path, &trails);
-                if !wanted && self.parents.last() == Some(&path) {
-                    self.parents.pop();
-                }
+impl<'v, V: View, E, F: FnMut(Selected<'_, V::Item<'v>>) -> Result<(), E>> Walk<'_, 'v, V, F> {
+    fn everything(&mut self, directory: &RelPath) -> Result<(), E> {
+        for (name, item) in self.view.children(&self.top.join(directory)) {
+            (self.visit)(Selected { directory, name, item, role: Role::Wanted })?;
+            if item.into() == Node::Directory {
+                self.everything(&directory.child(name))?;
             }
         }
+        Ok(())
+    }
+
+    fn filtered(&mut self, directory: &RelPath, filter: &Filter, trails: &Trails) -> Result<(), E> {
+        for (name, item) in self.view.children(&self.top.join(directory)) {
+            let path = directory.child(name);
+            let (wanted, trails) = filter.step(trails, &path);
+            if wanted {
+                for (directory, name, item) in self.parents.drain(..) {
+                    (self.visit)(Selected { directory: &directory, name, item, role: Role::Parent })?;
+                }
+                (self.visit)(Selected { directory, name, item, role: Role::Wanted })?;
+            }
+            if item.into() != Node::Directory || !filter.reaches_below(&path, &trails) {
+                continue;
+            }
+            let depth = self.parents.len();
+            if !wanted {
+                self.parents.push((directory.clone(), name, item));
+            }
+            self.filtered(&path, filter, &trails)?;
+            // Those that turned out to be needed are gone already.
+            self.parents.truncate(depth);
+        }
+        Ok(())
     }
 }

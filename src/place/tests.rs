@@ -47,7 +47,7 @@ fn copy(
     let sources: Vec<_> = patterns
         .iter()
         .zip(&selections)
-        .map(|(pattern, selection)| Source::Selected { pattern, tree: source, selection, bytes: bytes() })
+        .map(|(pattern, selection)| Source::Selected { pattern, entries: source, selection, bytes: bytes() })
         .collect();
     place(view, &sources, options)
 }
@@ -80,7 +80,10 @@ fn copied(view: &Tree, source: &Tree, patterns: &[&str], options: &Options<'_>) 
 
 fn names(source: &Tree, pattern: &str, how: SelectOptions<'_>) -> String {
     match select(source, pattern, how) {
-        Ok(selection) => selection.paths().map(|path| format!("/{path}")).collect::<Vec<_>>().join(" "),
+        Ok(selection) => {
+            let paths = selection.paths(source);
+            paths.iter().map(|path| format!("/{path}")).collect::<Vec<_>>().join(" ")
+        }
         Err(error) => format!("error: {error}"),
     }
 }
@@ -196,12 +199,14 @@ fn statement_112_excludes_are_relative_to_the_source() {
         let how = SelectOptions { parents: false, excludes: &excludes };
         assert_eq!(names(&source, pattern, how), expected, "{excludes:?} {pattern}");
     }
-    let roles = select(
-        &source,
-        "dir",
-        SelectOptions { parents: false, excludes: &["*".into(), "!sub/c.txt".into()] },
-    );
-    let roles: Vec<_> = roles.unwrap().matches[0].below.iter().map(|selected| selected.role).collect();
+    let excludes = ["*".into(), "!sub/c.txt".into()];
+    let selection = select(&source, "dir", SelectOptions { parents: false, excludes: &excludes }).unwrap();
+    let mut roles = Vec::new();
+    let all: Result<(), Error> = selection.matches[0].walk(&source, |selected| {
+        roles.push(selected.role);
+        Ok(())
+    });
+    all.unwrap();
     assert_eq!(roles, [Role::Parent, Role::Wanted]);
     let malformed = select(&source, "dir", SelectOptions { parents: false, excludes: &["[".into()] });
     assert!(matches!(malformed, Err(Error::Pattern { .. })));
@@ -552,10 +557,39 @@ proptest! {
         }
     }
 
+    /// Directories that cannot hold anything selected are not entered; that loses nothing.
+    #[test]
+    fn a_selection_is_what_each_path_says_of_itself(
+        source in arbitrary_tree(),
+        pattern in "[abc*/]{0,5}",
+        excludes in prop::collection::vec("!?[abc*]{1,2}(/[abc*]{1,2})?", 0..3),
+    ) {
+        use crate::pattern::Ignore;
+        let how = SelectOptions { parents: true, excludes: &excludes };
+        let Ok(selection) = select(&source, &pattern, how) else { return Ok(()) };
+        let include = Ignore::from_patterns([RelPath::clean(&pattern).as_bytes()]).unwrap();
+        let exclude = Ignore::from_patterns(&excludes).unwrap();
+        let is_wanted = |path: &RelPath| {
+            (RelPath::clean(&pattern).is_root() || include.verdict(path).excluded)
+                && !exclude.verdict(path).excluded
+        };
+        let all = source.iter().map(|(path, _)| path).filter(|path| !path.is_root());
+        let expected: Vec<RelPath> = all.filter(is_wanted).collect();
+        let mut wanted = Vec::new();
+        for found in &selection.matches {
+            let walked: Result<(), Error> = found.walk(&source, |selected| {
+                wanted.extend((selected.role == Role::Wanted).then(|| selected.path()));
+                Ok(())
+            });
+            walked.unwrap();
+        }
+        prop_assert_eq!(wanted, expected);
+    }
+
     #[test]
     fn a_selection_is_a_part_of_the_tree(source in arbitrary_tree(), pattern in "[abc*?/.]{0,6}", parents: bool) {
         if let Ok(selection) = select(&source, &pattern, SelectOptions { parents, excludes: &[] }) {
-            for path in selection.paths() {
+            for path in selection.paths(&source) {
                 prop_assert!(source.get(&path).is_some(), "{path}");
             }
         }

@@ -1,7 +1,9 @@
 //! What placing has to know of a tree, and following symbolic links in it.
 
+use std::fmt;
+
 use crate::path::RelPath;
-use crate::place::Error;
+use crate::place::{Error, Match, Selected};
 use crate::tree::{Entry, Kind, Tree};
 
 /// How many symbolic links are followed in one path before it counts as a loop.
@@ -28,23 +30,69 @@ impl<'a> From<&'a Entry> for Node<'a> {
     }
 }
 
-/// A tree in which sources are looked for: a [`Tree`], or the listing of a build context, whose files have no
+/// A tree in which sources are looked for: a [`Tree`], or the listing of a build context, whose files may have no
 /// digests yet. The root is always a directory.
 pub trait View {
-    /// Returns what stands at `path`.
-    fn node(&self, path: &RelPath) -> Option<Node<'_>>;
+    /// What it knows of an entry.
+    type Item<'a>: Copy + Into<Node<'a>>
+    where
+        Self: 'a;
+
+    /// Returns the entry at `path`.
+    fn item(&self, path: &RelPath) -> Option<Self::Item<'_>>;
 
     /// Returns what is right below the directory `path`, sorted by name; nothing for anything else.
-    fn children(&self, path: &RelPath) -> impl Iterator<Item = (&[u8], Node<'_>)>;
+    fn children(&self, path: &RelPath) -> impl Iterator<Item = (&[u8], Self::Item<'_>)>;
+
+    /// Returns what stands at `path`.
+    fn node(&self, path: &RelPath) -> Option<Node<'_>> {
+        if path.is_root() { Some(Node::Directory) } else { self.item(path).map(Into::into) }
+    }
 }
 
 impl View for Tree {
-    fn node(&self, path: &RelPath) -> Option<Node<'_>> {
-        if path.is_root() { Some(Node::Directory) } else { self.get(path).map(Node::from) }
+    type Item<'a> = &'a Entry;
+
+    fn item(&self, path: &RelPath) -> Option<&Entry> {
+        self.get(path)
     }
 
-    fn children(&self, path: &RelPath) -> impl Iterator<Item = (&[u8], Node<'_>)> {
-        Self::children(self, path).map(|(name, entry)| (name, Node::from(entry)))
+    fn children(&self, path: &RelPath) -> impl Iterator<Item = (&[u8], &Entry)> {
+        Self::children(self, path)
+    }
+}
+
+/// Entries of which everything is known, in which something was selected. A tree has them always, a build context
+/// where it was told to read what a selection holds.
+pub trait Entries: fmt::Debug + Send + Sync {
+    /// Returns the entry at `path`.
+    fn entry(&self, path: &RelPath) -> Option<Entry>;
+
+    /// Hands what `found` takes from below a directory to `visit`, one entry after the other, in the order of paths,
+    /// each parent that is only needed right before what is in it.
+    ///
+    /// # Errors
+    /// The first that `visit` returns; it ends the walk.
+    fn below(&self, found: &Match, visit: &mut Visit<'_>) -> Result<(), Error>;
+
+    /// Tells whether there surely are no hard links.
+    fn is_without_links(&self) -> bool;
+}
+
+/// What is done with each entry of a selection.
+pub type Visit<'a> = dyn FnMut(&Selected<'_, &Entry>) -> Result<(), Error> + 'a;
+
+impl Entries for Tree {
+    fn entry(&self, path: &RelPath) -> Option<Entry> {
+        self.get(path).cloned()
+    }
+
+    fn below(&self, found: &Match, visit: &mut Visit<'_>) -> Result<(), Error> {
+        found.walk(self, |selected| visit(&selected))
+    }
+
+    fn is_without_links(&self) -> bool {
+        Self::is_without_links(self)
     }
 }
 

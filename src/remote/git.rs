@@ -282,16 +282,17 @@ fn directory_below(work: &Path, source: &GitSource) -> Result<std::path::PathBuf
 /// Lists a checkout. The `.git` files of submodules point to a repository that is not there unless it is kept.
 fn list(path: &Path, keep_git_dir: bool) -> Result<Tree, Error> {
     let directory = Directory::open(path, None, None)?;
-    let mut paths: Vec<RelPath> = select(&directory, "/", SelectOptions::default())?.paths().collect();
+    let mut excludes = Vec::new();
     if !keep_git_dir {
+        excludes.push("**/.git".to_owned());
+        let paths = select(&directory, "/", SelectOptions::default())?.paths(&directory);
         for own in paths.iter().filter(|path| path.file_name().is_some_and(|name| name == b".git")) {
             let place = path.join(own.as_path());
             if place.is_dir() { remove_tree(&place)? } else { fs_err::remove_file(place)? }
         }
-        let is_own = |path: &RelPath| path.components().any(|name| name == b".git");
-        paths.retain(|path| !is_own(path));
     }
-    Ok(directory.tree(&paths)?)
+    let selection = select(&directory, "/", SelectOptions { parents: false, excludes: &excludes })?;
+    Ok(directory.tree(&selection)?)
 }
 
 fn with_time(tree: &Tree, time: Timestamp) -> Tree {

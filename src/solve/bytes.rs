@@ -47,9 +47,12 @@ pub(super) fn locate(
     chosen: &Chosen,
     workshop: &Workshop<'_>,
 ) -> Result<Located, Cause> {
-    let is_file =
-        |path: &RelPath| matches!(chosen.tree.get(path), Some(Entry { kind: Kind::File { .. }, .. }));
-    let wanted: BTreeSet<RelPath> = chosen.selection.paths().filter(is_file).collect();
+    let mut wanted = BTreeSet::new();
+    chosen.for_each(|path, _, entry| {
+        if matches!(entry.kind, Kind::File { .. }) {
+            wanted.insert(path);
+        }
+    });
     collect(snapshot, wanted, workshop)
 }
 

@@ -101,7 +101,7 @@ pub(super) fn copy(
                 sources.extend(parts.iter().map(|part| match part {
                     Part::Plain(selection) => place::Source::Selected {
                         pattern: written,
-                        tree: &chosen.tree,
+                        entries: chosen.entries(),
                         selection,
                         bytes: bytes.clone(),
                     },

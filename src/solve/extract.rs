@@ -36,7 +36,8 @@ pub(super) fn split(chosen: &Chosen, bytes: &Bytes, workshop: &Workshop<'_>) -> 
 
 /// Opens a match if it is an archive: a file from which a tar header can be read, whatever its name.
 fn open_archive(found: &Match, chosen: &Chosen, bytes: &Bytes) -> Result<Option<fs_err::File>, Cause> {
-    let is_file = matches!(chosen.tree.get(&found.real), Some(Entry { kind: Kind::File { .. }, .. }));
+    let entry = chosen.entries().entry(&found.real);
+    let is_file = matches!(entry, Some(Entry { kind: Kind::File { .. }, .. }));
     let Bytes::Directory(directory) = bytes else { return Ok(None) };
     if !is_file {
         return Ok(None);

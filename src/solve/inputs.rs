@@ -8,12 +8,15 @@ use super::error::Cause;
 use super::{Snapshot, Workshop, missing, remote};
 use crate::cache::KeyBuilder;
 use crate::context::{Directory, Files};
-use crate::digest::Digest;
+use crate::digest::{Digest, Hasher};
 use crate::graph::Remote;
 use crate::path::RelPath;
 use crate::pattern::Ignore;
-use crate::place::{self, Match, SelectOptions, Selection, select};
-use crate::tree::{Bytes, Finder, Kind, Tree};
+use crate::place::{self, Entries, SelectOptions, Selected, Selection, select};
+use crate::tree::{Bytes, Entry, Tree};
+
+/// What the digest of a selection is made of is hashed in pieces of this size.
+const PARTS_BYTES: usize = 16 * 1024;
 
 /// A directory that steps may read.
 #[derive(Debug)]
@@ -36,7 +39,7 @@ pub struct Contexts(BTreeMap<Option<String>, Place>);
 #[derive(Debug)]
 enum Place {
     /// In a directory of this machine.
-    Directory(Box<(Context, OnceLock<Directory>)>),
+    Directory(Box<(Context, OnceLock<Arc<Directory>>)>),
     /// In the store, all of them.
     Files(Arc<Files>),
     /// On another machine.
@@ -47,12 +50,67 @@ enum Place {
 pub(super) struct Chosen {
     /// The paths.
     pub(super) selection: Selection,
-    /// A tree that holds at least what is selected, with digests.
-    pub(super) tree: Tree,
+    /// Where they were selected.
+    place: Within,
     /// The digest of everything selected, by content.
     pub(super) digest: Digest,
     /// Where the files lie, for those of a context.
     pub(super) bytes: Option<Bytes>,
+}
+
+/// Where something was selected.
+enum Within {
+    /// In a listing whose selected files have their digests.
+    Directory(Arc<Directory>),
+    /// In a tree.
+    Tree(Tree),
+}
+
+impl Chosen {
+    /// Reads the digests of what is selected in `directory`.
+    fn in_directory(selection: Selection, directory: Arc<Directory>) -> Result<Self, Cause> {
+        directory.digest(&selection)?;
+        let digest = digest(&*directory, &selection);
+        let bytes = Some(directory.bytes());
+        Ok(Self { selection, place: Within::Directory(directory), digest, bytes })
+    }
+
+    fn in_tree(selection: Selection, tree: &Tree) -> Self {
+        let digest = digest(tree, &selection);
+        Self { selection, place: Within::Tree(tree.clone()), digest, bytes: None }
+    }
+
+    /// Returns the entries of what is selected.
+    pub(super) fn entries(&self) -> &dyn Entries {
+        match &self.place {
+            Within::Directory(directory) => &**directory,
+            Within::Tree(tree) => tree,
+        }
+    }
+
+    /// Returns a tree that holds at least what is selected.
+    pub(super) fn tree(&self) -> Result<Tree, Cause> {
+        Ok(match &self.place {
+            Within::Directory(directory) => directory.tree(&self.selection)?,
+            Within::Tree(tree) => tree.clone(),
+        })
+    }
+
+    /// Calls `visit` with everything that is read, by its path where it was selected and its path below its match. A path
+    /// can come twice when matches overlap.
+    pub(super) fn for_each(&self, mut visit: impl FnMut(RelPath, RelPath, &Entry)) {
+        for found in &self.selection.matches {
+            if let Some(entry) = self.entries().entry(&found.real) {
+                visit(found.real.clone(), RelPath::root(), &entry);
+            }
+            let all = self.entries().below(found, &mut |selected| {
+                let path = selected.path();
+                visit(found.real.join(&path), path, selected.item);
+                Ok(())
+            });
+            all.expect("nothing that visits fails");
+        }
+    }
 }
 
 impl Contexts {
@@ -91,13 +149,9 @@ impl Contexts {
             Place::Files(files) => return of_files(files),
             Place::Remote(remote) => return of_files(&*remote::open(remote, workshop)?),
         };
-        let selection = select(directory, path, SelectOptions { parents, excludes })
+        let selection = select(&**directory, path, SelectOptions { parents, excludes })
             .map_err(|error| explain(context, directory, &whence(name), path, error))?;
-        let paths: Vec<RelPath> = selection.paths().collect();
-        let tree = directory.tree(&paths)?;
-        drop(paths);
-        let digest = digest(&tree, &selection);
-        Ok(Arc::new(Chosen { selection, tree, digest, bytes: Some(directory.bytes()) }))
+        Ok(Arc::new(Chosen::in_directory(selection, Arc::clone(directory))?))
     }
 
     /// Tells whether the file of a context's directory surely has the content that was hashed, by its stat data.
@@ -123,13 +177,13 @@ impl Contexts {
 }
 
 impl Context {
-    fn open<'d>(&self, opened: &'d OnceLock<Directory>) -> Result<&'d Directory, Cause> {
+    fn open<'d>(&self, opened: &'d OnceLock<Arc<Directory>>) -> Result<&'d Arc<Directory>, Cause> {
         if let Some(directory) = opened.get() {
             return Ok(directory);
         }
         let directory =
             Directory::open(&self.path, Some(self.ignore.clone()), Some(self.stat_cache.clone()))?;
-        Ok(opened.get_or_init(|| directory))
+        Ok(opened.get_or_init(|| Arc::new(directory)))
     }
 }
 
@@ -160,8 +214,7 @@ pub(super) fn choose_in(
 ) -> Result<Chosen, Cause> {
     let selection = select(tree, path, SelectOptions { parents, excludes })
         .map_err(|error| missing::explain(tree, whence, error))?;
-    let digest = digest(tree, &selection);
-    Ok(Chosen { selection, tree: tree.clone(), digest, bytes: None })
+    Ok(Chosen::in_tree(selection, tree))
 }
 
 /// Turns the path of a mount into a pattern that matches nothing else.
@@ -198,33 +251,40 @@ fn explain(context: &Context, directory: &Directory, whence: &str, path: &str, e
 
 /// Returns the digest of everything selected: for each match the name under which it lands, what it is, and
 /// what is selected below it.
-fn digest(tree: &Tree, selection: &Selection) -> Digest {
-    let mut builder = KeyBuilder::new("selection");
-    let mut finder = tree.finder();
+fn digest(entries: &dyn Entries, selection: &Selection) -> Digest {
+    let mut builder = KeyBuilder::new("selection 2");
+    builder.unnamed(selection.matches.len() as u64);
+    // Very many parts have a few bytes: they are not hashed one by one.
+    let mut parts = Vec::with_capacity(2 * PARTS_BYTES);
     for found in &selection.matches {
-        let Match { path, real, below } = found;
-        builder.unnamed(path.file_name().unwrap_or_default());
-        builder.unnamed(digest_alone(&mut finder, real));
-        builder.unnamed(below.len() as u64);
-        for selected in below {
-            builder.unnamed(selected.path.as_bytes());
-            builder.unnamed(digest_alone(&mut finder, &real.join(&selected.path)));
+        builder.unnamed(found.path.file_name().unwrap_or_default());
+        if let Some(entry) = entries.entry(&found.real) {
+            entry.content(&mut |part| parts.extend_from_slice(part));
         }
+        let all = entries.below(found, &mut |Selected { directory, name, item, .. }| {
+            parts.push(1);
+            for bytes in [directory.as_bytes(), name] {
+                parts.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+                parts.extend_from_slice(bytes);
+            }
+            item.content(&mut |part| parts.extend_from_slice(part));
+            if parts.len() >= PARTS_BYTES {
+                builder.framed(&parts);
+                parts.clear();
+            }
+            Ok(())
+        });
+        all.expect("nothing that visits fails");
+        parts.push(0);
+        builder.framed(&parts);
+        parts.clear();
     }
     builder.finish().0.0
 }
 
 /// Returns the digest of one entry, of a directory without what is in it.
-pub(super) fn entry_digest(tree: &Tree, path: &RelPath) -> Option<Digest> {
-    digest_alone(&mut tree.finder(), path)
-}
-
-fn digest_alone(finder: &mut Finder<'_>, path: &RelPath) -> Option<Digest> {
-    let entry = finder.get(path)?;
-    if entry.kind != Kind::Directory {
-        return finder.digest(path);
-    }
-    let mut alone = Tree::empty();
-    alone.insert(&RelPath::root(), entry.clone());
-    alone.digest(&RelPath::root())
+pub(super) fn entry_digest(entry: &Entry) -> Digest {
+    let mut hasher = Hasher::new();
+    entry.content(&mut |part| hasher.update(part));
+    hasher.finish()
 }

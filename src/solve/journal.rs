@@ -212,38 +212,62 @@ fn context_files<'a>(op: &Op, definition: &'a Definition) -> BTreeMap<String, &'
     files.collect()
 }
 
-/// Lists what is selected: a short digest and a path a line, sorted by path.
+/// Lists what is selected: a short digest and a path a line. A path stands there twice if matches overlap.
 fn listing(chosen: &Chosen) -> String {
-    let mut paths: Vec<_> = chosen.selection.paths().collect();
-    paths.sort_unstable();
-    paths.dedup();
     let mut text = String::new();
-    for path in &paths {
-        let digest = entry_digest(&chosen.tree, path).map(|digest| digest.hex()).unwrap_or_default();
-        let short: String = digest.chars().take(SHORT).collect();
+    chosen.for_each(|path, _, entry| {
+        text.push_str(&entry_digest(entry).hex()[..SHORT]);
+        text.push(' ');
         // A line feed in a name would begin another line.
-        text += &format!("{short} {}\n", path.to_string().replace('\n', "\u{fffd}"));
-    }
+        text.push_str(&path.to_string().replace('\n', "\u{fffd}"));
+        text.push('\n');
+    });
     text
 }
 
 /// Compares two listings: how many files differ, and the first of them.
 fn changed_files(old: &str, new: &str) -> (usize, Vec<String>) {
-    let parse = |text: &str| -> BTreeMap<String, String> {
-        let pair =
-            |line: &str| line.split_once(' ').map(|(digest, path)| (path.to_owned(), digest.to_owned()));
-        text.lines().filter_map(pair).collect()
-    };
-    let (old, new) = (parse(old), parse(new));
-    let mark = |path: &&String| match (old.get(*path), new.get(*path)) {
-        (Some(before), Some(after)) if before == after => None,
-        (Some(_), Some(_)) => Some(format!("~{path}")),
-        (None, _) => Some(format!("+{path}")),
-        (_, None) => Some(format!("-{path}")),
-    };
-    let paths: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-    let marked: Vec<String> = paths.iter().filter_map(mark).collect();
-    (marked.len(), marked.into_iter().take(NAMED_FILES).collect())
+    let (old, new) = (parsed(old), parsed(new));
+    let (mut old, mut new) = (old.into_iter().peekable(), new.into_iter().peekable());
+    let (mut count, mut named) = (0, Vec::new());
+    loop {
+        let (mark, path) = match (old.peek().copied(), new.peek().copied()) {
+            (None, None) => return (count, named),
+            (Some((before, was)), Some((after, is))) if before == after => {
+                old.next();
+                new.next();
+                if was == is {
+                    continue;
+                }
+                ('~', after)
+            }
+            (Some((before, _)), Some((after, _))) if after < before => {
+                new.next();
+                ('+', after)
+            }
+            (Some((before, _)), _) => {
+                old.next();
+                ('-', before)
+            }
+            (None, Some((after, _))) => {
+                new.next();
+                ('+', after)
+            }
+        };
+        count += 1;
+        if named.len() < NAMED_FILES {
+            named.push(format!("{mark}{path}"));
+        }
+    }
+}
+
+/// Returns the paths of a listing with their digests, sorted by path.
+fn parsed(listing: &str) -> Vec<(&str, &str)> {
+    let lines = listing.lines().filter_map(|line| line.split_once(' '));
+    let mut parsed: Vec<_> = lines.map(|(digest, path)| (path, digest)).collect();
+    parsed.sort_unstable();
+    parsed.dedup_by_key(|(path, _)| *path);
+    parsed
 }
 
 #[cfg(test)]

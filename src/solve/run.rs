@@ -301,7 +301,7 @@ impl Mounts<'_> {
     /// Writes what a mount selects of a context below `directory`, at its paths in the context.
     fn write_chosen(&self, index: usize, directory: &Path) -> Result<(), Cause> {
         let chosen = self.job.definition.chosen[index].as_ref().expect("mounts of a context were chosen");
-        let mut changes = diff(&Tree::empty(), &chosen.tree);
+        let mut changes = diff(&Tree::empty(), &chosen.tree()?);
         let bytes = chosen.bytes.clone().expect("files of a context lie in it");
         changes.origins = vec![Origin { bytes, at: RelPath::root(), to: RelPath::root() }];
         rootfs::write_changes(directory, &changes, Form::State, self.job.workshop.isolation.disk())?;
@@ -337,17 +337,7 @@ impl Mounts<'_> {
             (None, Input::Context(_) | Input::Empty) => return Ok(()),
         };
         let mut tree = Tree::empty();
-        for found in &chosen.selection.matches {
-            let mut put = |from: &RelPath, to: &RelPath| {
-                if let Some(entry) = chosen.tree.get(from) {
-                    tree.insert(to, entry.clone());
-                }
-            };
-            put(&found.real, &RelPath::root());
-            for selected in &found.below {
-                put(&found.real.join(&selected.path), &selected.path);
-            }
-        }
+        chosen.for_each(|_, below, entry| tree.insert(&below, entry.clone()));
         let mut changes: Changes = diff(&Tree::empty(), &tree);
         let at = chosen.selection.matches.first().map(|found| found.real.clone()).unwrap_or_default();
         changes.origins = vec![Origin { bytes: located.bytes, at, to: RelPath::root() }];

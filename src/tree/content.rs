@@ -58,37 +58,41 @@ fn hash_node(hasher: &mut Hasher, node: &Node) {
 }
 
 fn hash_entry(hasher: &mut Hasher, entry: &Entry) {
-    let Entry { meta, kind } = entry;
-    number(hasher, u64::from(meta.mode));
-    number(hasher, u64::from(meta.uid));
-    number(hasher, u64::from(meta.gid));
-    // An empty map says the same as none.
-    let xattrs = meta.xattrs.as_deref();
-    number(hasher, xattrs.map_or(0, |xattrs| xattrs.len() as u64));
-    for (name, value) in xattrs.into_iter().flatten() {
-        bytes(hasher, name);
-        bytes(hasher, value);
-    }
-    let mut device = |ordinal: u64, major: u32, minor: u32| {
-        number(hasher, ordinal);
-        number(hasher, u64::from(major));
-        number(hasher, u64::from(minor));
-    };
-    match kind {
-        Kind::Directory => number(hasher, 0),
-        Kind::File { size, digest, link: _ } => {
-            number(hasher, 1);
-            number(hasher, *size);
-            hasher.update(digest.as_bytes());
+    entry.content(&mut |part| hasher.update(part));
+}
+
+impl Entry {
+    /// Hands the parts of its content to `sink`: what counts of it, framed so that two entries never give the same
+    /// bytes. What is in a directory is no part of it.
+    pub fn content(&self, sink: &mut impl FnMut(&[u8])) {
+        let Self { meta, kind } = self;
+        // An empty map says the same as none.
+        let xattrs = meta.xattrs.as_deref();
+        let count = xattrs.map_or(0, |xattrs| xattrs.len() as u64);
+        numbers(sink, &[u64::from(meta.mode), u64::from(meta.uid), u64::from(meta.gid), count]);
+        for bytes in xattrs.into_iter().flatten().flat_map(|(name, value)| [name, value]) {
+            numbers(sink, &[bytes.len() as u64]);
+            sink(bytes);
         }
-        Kind::Symlink { target } => {
-            number(hasher, 2);
-            bytes(hasher, target);
+        match kind {
+            Kind::Directory => numbers(sink, &[0]),
+            Kind::File { size, digest, link: _ } => {
+                numbers(sink, &[1, *size]);
+                sink(digest.as_bytes());
+            }
+            Kind::Symlink { target } => {
+                numbers(sink, &[2, target.len() as u64]);
+                sink(target);
+            }
+            Kind::CharDevice { major, minor } => numbers(sink, &[3, u64::from(*major), u64::from(*minor)]),
+            Kind::BlockDevice { major, minor } => numbers(sink, &[4, u64::from(*major), u64::from(*minor)]),
+            Kind::Fifo => numbers(sink, &[5]),
         }
-        Kind::CharDevice { major, minor } => device(3, *major, *minor),
-        Kind::BlockDevice { major, minor } => device(4, *major, *minor),
-        Kind::Fifo => number(hasher, 5),
     }
+}
+
+fn numbers(sink: &mut impl FnMut(&[u8]), numbers: &[u64]) {
+    numbers.iter().for_each(|number| sink(&number.to_le_bytes()));
 }
 
 fn number(hasher: &mut Hasher, number: u64) {

@@ -129,8 +129,7 @@ fn listed(directory: &Path, scratch: &TempDir) -> Result<Directory, Failure> {
 
 fn hashed(directory: &Directory) -> Result<Tree, Failure> {
     let everything = select(directory, "", SelectOptions::default()).map_err(Failure::from_error)?;
-    let paths: Vec<RelPath> = everything.paths().collect();
-    directory.tree(&paths).map_err(Failure::from_error)
+    directory.tree(&everything).map_err(Failure::from_error)
 }
 
 fn changes(tree: &Tree, directory: &Path) -> Changes {
