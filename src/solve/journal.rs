@@ -156,7 +156,7 @@ fn key(scope: &str) -> Digest {
 }
 
 fn listing_key(selection: &Digest) -> Digest {
-    Digest::of(format!("listing {}", selection.hex()))
+    Digest::of(format!("listing 2 {}", selection.hex()))
 }
 
 fn reason(entry: &Entry, before: &[Entry], files: &BTreeMap<String, &Chosen>, store: &Store) -> Reason {
