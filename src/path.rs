@@ -180,7 +180,12 @@ impl PartialOrd for RelPath {
 
 impl fmt::Display for RelPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.escape_ascii_except_utf8())
+        // Most are shown as they are.
+        let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && *byte != b'\\';
+        match std::str::from_utf8(&self.0) {
+            Ok(text) if self.0.iter().all(is_plain) => f.write_str(text),
+            Ok(_) | Err(_) => f.write_str(&self.0.escape_ascii_except_utf8()),
+        }
     }
 }
 

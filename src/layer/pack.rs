@@ -22,6 +22,7 @@
 //!
 //! Threads are plain ones, scoped; the first error stops all, and is returned when all have ended.
 
+mod buffers;
 mod codec;
 mod earlier;
 mod pipeline;

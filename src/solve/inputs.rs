@@ -8,7 +8,7 @@ use super::error::Cause;
 use super::{Snapshot, Workshop, missing, remote};
 use crate::cache::KeyBuilder;
 use crate::context::{Directory, Files};
-use crate::digest::{Digest, Hasher};
+use crate::digest::Digest;
 use crate::graph::Remote;
 use crate::path::RelPath;
 use crate::pattern::Ignore;
@@ -284,7 +284,8 @@ fn digest(entries: &dyn Entries, selection: &Selection) -> Digest {
 
 /// Returns the digest of one entry, of a directory without what is in it.
 pub(super) fn entry_digest(entry: &Entry) -> Digest {
-    let mut hasher = Hasher::new();
-    entry.content(&mut |part| hasher.update(part));
-    hasher.finish()
+    // Together: there are many entries, and each part has a few bytes.
+    let mut parts = Vec::with_capacity(128);
+    entry.content(&mut |part| parts.extend_from_slice(part));
+    Digest::of(&parts)
 }

@@ -4,7 +4,9 @@
 //! the same name, else of the same instruction, else at the same place of its stage. What differs are the named
 //! parts of its key; for files of a context also which files, as far as their listing is still in the store.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +18,7 @@ use crate::cache::{NamedInput, differing};
 use crate::digest::Digest;
 use crate::event::Outcome;
 use crate::graph::{Graph, Op, Source, StepId};
+use crate::path;
 use crate::store::Store;
 use crate::time::Timestamp;
 
@@ -23,7 +26,8 @@ use crate::time::Timestamp;
 const NAMED_FILES: usize = 5;
 
 /// How many hexadecimal digits of a file's digest a listing keeps: enough to tell versions apart.
-const SHORT: usize = 16;
+const SHORT_BYTES: usize = 8;
+const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// What the last build of a context did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -216,11 +220,11 @@ fn context_files<'a>(op: &Op, definition: &'a Definition) -> BTreeMap<String, &'
 fn listing(chosen: &Chosen) -> String {
     let mut text = String::new();
     chosen.for_each(|path, _, entry| {
-        text.push_str(&entry_digest(entry).hex()[..SHORT]);
-        text.push(' ');
-        // A line feed in a name would begin another line.
-        text.push_str(&path.to_string().replace('\n', "\u{fffd}"));
-        text.push('\n');
+        for byte in &entry_digest(entry).as_bytes()[..SHORT_BYTES] {
+            text.extend([byte >> 4, byte & 15].map(|digit| char::from(HEX[usize::from(digit)])));
+        }
+        // Shown, no name has a line feed in it.
+        writeln!(text, " {path}").expect("a string takes any text");
     });
     text
 }
@@ -241,7 +245,7 @@ fn changed_files(old: &str, new: &str) -> (usize, Vec<String>) {
                 }
                 ('~', after)
             }
-            (Some((before, _)), Some((after, _))) if after < before => {
+            (Some((before, _)), Some((after, _))) if in_order(after, before).is_lt() => {
                 new.next();
                 ('+', after)
             }
@@ -261,11 +265,16 @@ fn changed_files(old: &str, new: &str) -> (usize, Vec<String>) {
     }
 }
 
+/// Paths are listed in this order already, unless matches overlap.
+fn in_order(a: &str, b: &str) -> Ordering {
+    path::compare(a.as_bytes(), b.as_bytes())
+}
+
 /// Returns the paths of a listing with their digests, sorted by path.
 fn parsed(listing: &str) -> Vec<(&str, &str)> {
     let lines = listing.lines().filter_map(|line| line.split_once(' '));
     let mut parsed: Vec<_> = lines.map(|(digest, path)| (path, digest)).collect();
-    parsed.sort_unstable();
+    parsed.sort_by(|(a, _), (b, _)| in_order(a, b));
     parsed.dedup_by_key(|(path, _)| *path);
     parsed
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::FileExt as _;
+use std::sync::PoisonError;
 
 use super::{Error, Result, Store, persist};
 use crate::digest::{Digest, Hasher};
@@ -47,6 +48,7 @@ impl BlobWriter {
         // An equal blob that is already there may be synced and open elsewhere: it stays.
         if !store.has_size(&digest, size) {
             persist(file, &store.blob_path(&digest))?;
+            store.0.written.lock().unwrap_or_else(PoisonError::into_inner).insert(digest);
         }
         Ok((digest, size))
     }
@@ -94,6 +96,8 @@ pub struct Verifying<R> {
     remaining: u64,
     /// Taken when the end was verified.
     hasher: Option<Hasher>,
+    /// Whether this process has hashed the bytes already.
+    proven: bool,
 }
 
 impl<R: Read> Verifying<R> {
@@ -103,7 +107,11 @@ impl<R: Read> Verifying<R> {
     }
 
     fn expecting(inner: R, expected: Digest, size: u64) -> Self {
-        Self { inner, expected, size, remaining: size, hasher: Some(Hasher::new()) }
+        Self { inner, expected, size, remaining: size, hasher: Some(Hasher::new()), proven: false }
+    }
+
+    pub(super) fn proven(self, proven: bool) -> Self {
+        Self { proven, ..self }
     }
 
     fn verify_end(&mut self) -> io::Result<()> {
@@ -142,7 +150,7 @@ const COPY_BUFFER_BYTES: usize = 256 << 10;
 
 impl Verifying<fs_err::File> {
     /// Copies the whole blob to `out`. If that is a file, the kernel moves the bytes, and they are verified
-    /// beside it.
+    /// beside it, unless this process has written them.
     ///
     /// # Errors
     /// If `out` fails, or the bytes are not those promised: then `out` holds something wrong.
@@ -151,6 +159,10 @@ impl Verifying<fs_err::File> {
         if blob_size < SMALL_BYTES {
             io::copy(&mut BufReader::with_capacity(COPY_BUFFER_BYTES, self), out)?;
             return Ok(());
+        }
+        if self.proven {
+            let copied = io::copy(&mut file.take(blob_size), out)?;
+            return if copied == blob_size { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
         }
         std::thread::scope(|scope| {
             let check = scope.spawn(|| {

@@ -43,10 +43,11 @@ mod seen;
 mod tree;
 mod usage;
 
+use std::collections::HashSet;
 use std::io::{self, Read as _, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use fs_err as fs;
 
@@ -134,6 +135,8 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     /// `<root>/v1`
     root: PathBuf,
+    /// The blobs that this process has hashed and put in place.
+    written: Mutex<HashSet<Digest>>,
     /// Where this process writes before it renames; declared last, nothing refers to it when it is dropped.
     scratch: Scratch,
 }
@@ -171,7 +174,7 @@ impl Store {
         }
         scratch::remove_leftovers(&root.join("scratch"));
         let scratch = Scratch::create(&root.join("scratch"))?;
-        let store = Self(Arc::new(Inner { root, scratch }));
+        let store = Self(Arc::new(Inner { root, written: Mutex::default(), scratch }));
         if !store.path("oci-layout").exists() {
             store.replace(&store.path("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         }
@@ -227,7 +230,10 @@ impl Store {
     pub fn open_blob(&self, blob: &Blob) -> Result<Verifying<fs::File>> {
         let missing = || Error::Missing { digest: blob.digest, size: blob.size };
         match fs::File::open(self.blob_path(&blob.digest)) {
-            Ok(file) if file.metadata()?.len() == blob.size => Ok(Verifying::new(file, blob)),
+            Ok(file) if file.metadata()?.len() == blob.size => {
+                let written = self.0.written.lock().unwrap_or_else(PoisonError::into_inner);
+                Ok(Verifying::new(file, blob).proven(written.contains(&blob.digest)))
+            }
             Ok(_) => Err(missing()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(missing()),
             Err(error) => Err(error.into()),

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use super::buffers::{Buffer, Buffers};
 use super::{Compression, Error};
 
 /// A compressor of blocks.
@@ -31,34 +32,41 @@ impl Codec {
         })
     }
 
-    pub(super) fn compress(&mut self, block: Arc<Vec<u8>>) -> Result<Arc<Vec<u8>>, Error> {
+    pub(super) fn compress(&mut self, block: Arc<Buffer>, buffers: &Buffers) -> Result<Arc<Buffer>, Error> {
         match self {
             Self::None => Ok(block),
             Self::Gzip { compressor, .. } => {
-                let mut member = vec![0; compressor.gzip_compress_bound(block.len())];
+                let mut member = buffers.take(compressor.gzip_compress_bound(block.len()));
                 let len = compressor
                     .gzip_compress(&block, &mut member)
                     .expect("the bound is enough for any member");
                 member.truncate(len);
-                member.shrink_to_fit();
                 Ok(Arc::new(member))
             }
             Self::Zstd { compressor, .. } => {
-                compressor.compress(&block).map(Arc::new).map_err(Error::Compress)
+                let mut frame = buffers.take(zstd::zstd_safe::compress_bound(block.len()));
+                let len = compressor.compress_to_buffer(&block, &mut *frame).map_err(Error::Compress)?;
+                frame.truncate(len);
+                Ok(Arc::new(frame))
             }
         }
     }
 
-    /// Returns the `len` bytes of a block that was compressed in this form.
-    pub(super) fn decompress(&mut self, bytes: &[u8], len: usize) -> io::Result<Vec<u8>> {
-        let mut block = vec![0; len];
+    /// Fills `block` with the bytes of a block that was compressed in this form.
+    pub(super) fn decompress(&mut self, bytes: &[u8], block: &mut [u8]) -> io::Result<()> {
+        let len = block.len();
         let found = match self {
-            Self::None => return Ok(bytes.to_vec()),
-            Self::Gzip { decompressor, .. } => {
-                decompressor.gzip_decompress(bytes, &mut block).map_err(io::Error::other)?
+            Self::None => {
+                if bytes.len() == len {
+                    block.copy_from_slice(bytes);
+                }
+                bytes.len()
             }
-            Self::Zstd { decompressor, .. } => decompressor.decompress_to_buffer(bytes, &mut block)?,
+            Self::Gzip { decompressor, .. } => {
+                decompressor.gzip_decompress(bytes, block).map_err(io::Error::other)?
+            }
+            Self::Zstd { decompressor, .. } => decompressor.decompress_to_buffer(bytes, block)?,
         };
-        if found == len { Ok(block) } else { Err(io::ErrorKind::InvalidData.into()) }
+        if found == len { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
     }
 }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
+use super::buffers::{Buffer, Buffers};
 use super::table::{Row, Table};
 use super::{Compression, Error};
 use crate::digest::Digest;
@@ -32,9 +33,9 @@ impl Earlier {
     }
 
     /// Reads the compressed bytes of a block, not yet verified.
-    pub(super) fn read(&self, number: usize) -> Result<(&Row, Vec<u8>), Error> {
+    pub(super) fn read(&self, number: usize, buffers: &Buffers) -> Result<(&Row, Buffer), Error> {
         let row = self.table.row(number).expect("numbers of blocks come from the table");
-        let mut bytes = vec![0; row.compressed_len as usize];
+        let mut bytes = buffers.take(row.compressed_len as usize);
         self.blob.read_exact_at(&mut bytes, self.table.offset(number)).map_err(Error::Earlier)?;
         Ok((row, bytes))
     }

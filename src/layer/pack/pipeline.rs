@@ -6,6 +6,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use super::buffers::{Buffer, Buffers};
 use super::codec::Codec;
 use super::earlier::Earlier;
 use super::plan::{Block, Content, MOST_BLOCK_BYTES, Piece, Plan};
@@ -47,7 +48,7 @@ impl Threads {
 struct Filled {
     number: u64,
     key: Digest,
-    bytes: Arc<Vec<u8>>,
+    bytes: Arc<Buffer>,
     /// The stretches of files in it that are to be checked, each with where it begins in the bytes.
     contents: Arc<[(usize, Content)]>,
 }
@@ -61,7 +62,7 @@ enum Work {
 /// A block of the earlier layer, compressed.
 struct Copied {
     number: u64,
-    bytes: Vec<u8>,
+    bytes: Buffer,
     digest: Digest,
     /// What is to be hashed, unless the earlier layer's hash is known behind the block.
     tar: Option<Uncompressed>,
@@ -93,7 +94,7 @@ impl Tar {
 
 struct Compressed {
     number: u64,
-    bytes: Arc<Vec<u8>>,
+    bytes: Arc<Buffer>,
     digest: Digest,
 }
 
@@ -111,6 +112,7 @@ struct Job<'a> {
     sources: &'a Sources<'a>,
     earlier: Option<&'a Earlier>,
     compression: Compression,
+    buffers: &'a Buffers,
     progress: &'a Progress,
 }
 
@@ -125,7 +127,8 @@ pub(super) fn run(
     let earlier = hints.earlier;
     let queue = Mutex::new(Queue { plan: Plan::new(changes, options.clamp_mtime), next: 0, same: true });
     let progress = Progress::new(window);
-    let job = Job { sources: &sources, earlier, compression: options.compression, progress: &progress };
+    let (compression, buffers) = (options.compression, Buffers::default());
+    let job = Job { sources: &sources, earlier, compression, buffers: &buffers, progress: &progress };
     let (to_hasher, for_hasher) = mpsc::channel::<Tar>();
     let (to_compressor, for_compressor) = mpsc::channel::<Work>();
     let for_compressor = Mutex::new(for_compressor);
@@ -192,7 +195,7 @@ impl Job<'_> {
             // A receiver that is gone has failed, and said so.
             let open = match self.earlier.zip(there) {
                 Some((earlier, there)) => {
-                    let (row, bytes) = earlier.read(there)?;
+                    let (row, bytes) = earlier.read(there, self.buffers)?;
                     let uncompressed =
                         || Uncompressed { key, len: block.len, contents: block.contents().into() };
                     let tar = (!same).then(uncompressed);
@@ -213,18 +216,21 @@ impl Job<'_> {
     }
 
     fn fill(self, number: u64, key: Digest, block: &Block) -> Result<Filled, Error> {
-        let mut bytes = Vec::with_capacity(block.len);
-        let mut contents = Vec::new();
+        let mut bytes = self.buffers.take(block.len);
+        let (mut start, mut contents) = (0, Vec::new());
         for piece in &block.pieces {
             match piece {
-                Piece::Bytes(piece) => bytes.extend_from_slice(piece),
+                Piece::Bytes(piece) => {
+                    bytes[start..start + piece.len()].copy_from_slice(piece);
+                    start += piece.len();
+                }
                 Piece::Content(content) => {
-                    let start = bytes.len();
-                    let proven = self.sources.read(content, &mut bytes)?;
+                    let proven = self.sources.read(content, &mut bytes[start..start + content.len])?;
                     // The hash of a file in several blocks is needed behind each of them.
                     if !(proven && content.is_whole()) {
                         contents.push((start, content.clone()));
                     }
+                    start += content.len;
                 }
             }
         }
@@ -248,20 +254,21 @@ impl Job<'_> {
                             return Err(self.sources.changed(&content.file));
                         }
                     }
-                    let bytes = codec.compress(block.bytes)?;
+                    let bytes = codec.compress(block.bytes, self.buffers)?;
                     // What is not compressed is not remembered by block.
                     let digest = match self.compression {
                         Compression::None => Digest::of(b""),
-                        Compression::Gzip { .. } | Compression::Zstd { .. } => Digest::of(&*bytes),
+                        Compression::Gzip { .. } | Compression::Zstd { .. } => Digest::of(&**bytes),
                     };
                     Compressed { number: block.number, bytes, digest }
                 }
                 Work::Copy(Copied { number, bytes, digest, tar }) => {
-                    if Digest::of(&bytes) != digest {
+                    if Digest::of(&*bytes) != digest {
                         return Err(Error::Earlier(std::io::ErrorKind::InvalidData.into()));
                     }
                     if let Some(Uncompressed { key, len, contents }) = tar {
-                        let tar = codec.decompress(&bytes, len).map_err(Error::Earlier)?;
+                        let mut tar = self.buffers.take(len);
+                        codec.decompress(&bytes, &mut tar).map_err(Error::Earlier)?;
                         let filled = Filled { number, key, bytes: Arc::new(tar), contents };
                         if to_hasher.send(Tar::Block(filled)).is_err() {
                             return Ok(());

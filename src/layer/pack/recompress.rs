@@ -1,14 +1,15 @@
 //! A layer's tar in another codec.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::thread;
 
+use super::buffers::{Buffer, Buffers};
 use super::codec::Codec;
 use super::{Error, PackOptions};
 
 /// Whoever packed the tar, it is cut in stretches of this length.
-const CHUNK_BYTES: u64 = 1 << 20;
+const CHUNK_BYTES: usize = 1 << 20;
 
 /// Compresses `tar` as it is, in stretches that are joined as [`pack`](super::pack) joins blocks; returns the number of
 /// bytes written. They do not depend on `options.jobs`.
@@ -18,12 +19,13 @@ const CHUNK_BYTES: u64 = 1 << 20;
 pub fn recompress(mut tar: impl Read, options: &PackOptions, mut out: impl Write) -> Result<u64, Error> {
     let jobs = options.jobs.clamp(1, super::pipeline::MOST_JOBS);
     let mut codecs = (0..jobs).map(|_| Codec::new(options.compression)).collect::<Result<Vec<_>, _>>()?;
-    let mut size = 0;
+    let (mut size, buffers) = (0, Buffers::default());
     loop {
         let mut chunks = Vec::with_capacity(jobs);
         while chunks.len() < jobs {
-            let mut chunk = Vec::new();
-            tar.by_ref().take(CHUNK_BYTES).read_to_end(&mut chunk).map_err(Error::Tar)?;
+            let mut chunk = buffers.take(CHUNK_BYTES);
+            let len = read_full(&mut tar, &mut chunk).map_err(Error::Tar)?;
+            chunk.truncate(len);
             if chunk.is_empty() {
                 break;
             }
@@ -31,9 +33,9 @@ pub fn recompress(mut tar: impl Read, options: &PackOptions, mut out: impl Write
         }
         let last = chunks.len() < jobs;
         let compressed = thread::scope(|scope| {
-            let compress = |(chunk, codec): (Arc<Vec<u8>>, _)| {
-                let codec: &mut Codec = codec;
-                scope.spawn(move || codec.compress(chunk))
+            let compress = |(chunk, codec): (Arc<Buffer>, _)| {
+                let (codec, buffers): (&mut Codec, _) = (codec, &buffers);
+                scope.spawn(move || codec.compress(chunk, buffers))
             };
             let threads: Vec<_> = chunks.into_iter().zip(&mut codecs).map(compress).collect();
             let join = |thread: thread::ScopedJoinHandle<'_, _>| {
@@ -50,4 +52,18 @@ pub fn recompress(mut tar: impl Read, options: &PackOptions, mut out: impl Write
             return Ok(size);
         }
     }
+}
+
+/// Reads until the buffer is full or the stream ends; returns how many bytes there were.
+fn read_full(stream: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match stream.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
 }

@@ -42,14 +42,14 @@ impl<'a> Sources<'a> {
         Ok(Self { origins: &changes.origins, is_as_hashed, directories })
     }
 
-    /// Appends a stretch of a file to `buffer`; tells whether it surely is what the file's entry says.
-    pub(super) fn read(&self, content: &Content, buffer: &mut Vec<u8>) -> Result<bool, Error> {
+    /// Reads a stretch of a file, as long as `buffer`; tells whether it surely is what the file's entry says.
+    pub(super) fn read(&self, content: &Content, buffer: &mut [u8]) -> Result<bool, Error> {
         match self.place(&content.file)? {
             Place::Inline(bytes) => {
                 let start = usize::try_from(content.offset).unwrap_or(usize::MAX);
                 let stretch = bytes.get(start..).and_then(|rest| rest.get(..content.len));
                 match stretch {
-                    Some(stretch) if bytes.len() as u64 == content.size => buffer.extend_from_slice(stretch),
+                    Some(stretch) if bytes.len() as u64 == content.size => buffer.copy_from_slice(stretch),
                     Some(_) | None => return Err(self.changed(&content.file)),
                 }
                 Ok(false)
@@ -101,7 +101,7 @@ fn read_file(
     directory: &OwnedFd,
     file: &RelPath,
     content: &Content,
-    buffer: &mut Vec<u8>,
+    buffer: &mut [u8],
 ) -> io::Result<Option<Stat>> {
     // A symlink or a pipe that took the file's place is neither followed nor waited for.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -109,9 +109,7 @@ fn read_file(
         Err(rustix::io::Errno::LOOP) => return Ok(None),
         result => result?,
     };
-    let start = buffer.len();
-    buffer.resize(start + content.len, 0);
-    let read = fill(&fd, &mut buffer[start..], content.offset);
+    let read = fill(&fd, buffer, content.offset);
     // Behind the reading, so that it tells of writing while it was read.
     let stat = rustix::fs::fstat(&fd)?;
     let regular = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file();
