@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import random
 import shutil
+import subprocess
 
 BUSYBOX = "/bin/busybox"
 BASE_NAME = "peers-base"
@@ -25,6 +26,13 @@ STAGE_ROUNDS = 180
 MTIME = 1_700_000_000
 # The line that a change adds begins so. It is as long in each run, so that all builders get files of the same sizes.
 CHANGE = b"// run "
+
+# What web projects depend on: 91,908 files, 780 MB.
+NPM_DAY = "2026-06-01"
+NPM_PACKAGES = (
+    "webpack@5 next@15 vite@5 typescript@5 eslint@8 jest@29 storybook@8 @babel/core@7 @babel/preset-env@7 core-js@3 react@18 "
+    "react-dom@18 @mui/material@5 @mui/icons-material@5 @emotion/react@11 @emotion/styled@11 antd@5 vue@3 @angular/core@17 "
+    "@angular/common@17 @angular/compiler@17 lodash@4 rxjs@7 date-fns@3 moment@2 aws-sdk@2 express@4").split()
 
 COPY_ALL = "FROM scratch\nCOPY . /app\n"
 
@@ -86,6 +94,15 @@ def node_tree(context, scale):
         jobs.append((os.path.join(context, "node_modules"), len(jobs), count))
         left -= count
     packages(context, jobs)
+    return COPY_ALL
+
+
+def npm_tree(context, _scale):
+    """The dependencies of real projects, as the registry had them on one day, so that they are the same from day to day."""
+    with open(os.path.join(context, "package.json"), "w") as file:
+        json.dump({"name": "app", "private": True}, file)
+    options = ["--before", NPM_DAY, "--ignore-scripts", "--legacy-peer-deps", "--no-audit", "--no-fund", "--loglevel", "error"]
+    subprocess.run(["npm", "install", *options, *NPM_PACKAGES], cwd=context, check=True, stdout=subprocess.DEVNULL)
     return COPY_ALL
 
 
