@@ -37,7 +37,7 @@ use std::path::Path;
 pub use earlier::Earlier;
 pub use recompress::recompress;
 
-use crate::digest::DiffId;
+use crate::digest::{DiffId, Digest};
 use crate::path::RelPath;
 use crate::time::Timestamp;
 use crate::tree::Changes;
@@ -90,6 +90,8 @@ pub struct PackOptions {
 pub struct Packed {
     /// The digest of the tar.
     pub diff_id: DiffId,
+    /// The digest of what was written.
+    pub digest: Digest,
     /// The number of bytes written.
     pub size: u64,
     /// The length of the tar.

@@ -11,7 +11,7 @@ use crate::image::Blob;
 use crate::layer::{self, Compression, Earlier, Hints, PackOptions, index};
 use crate::oci::media_type as oci;
 use crate::path::RelPath;
-use crate::store::BlobWriter;
+use crate::store::HashedWriter;
 use crate::tree::Changes;
 
 /// Packs what the snapshot changed, and keeps the layer's index beside it. What did not change since the step of the name
@@ -28,7 +28,8 @@ pub(super) fn pack(
         false => bytes::take_out(snapshot, workshop)?,
     };
     let (packed, writer) = write(&changes, step, workshop, options)?;
-    let (digest, size) = writer.commit()?;
+    let layer::Packed { digest, size, .. } = packed;
+    writer.commit(digest, size)?;
     let blob = Blob { media_type: media_type(options.compression).to_owned(), digest, size };
     if let Some(blocks) = &packed.blocks {
         workshop.store.put_blocks(&digest, blocks)?;
@@ -49,9 +50,9 @@ fn write(
     step: Option<&str>,
     workshop: &Workshop<'_>,
     options: &PackOptions,
-) -> Result<(layer::Packed, BlobWriter), Cause> {
+) -> Result<(layer::Packed, HashedWriter), Cause> {
     let from = |earlier: Option<&Earlier>| -> Result<_, Cause> {
-        let mut writer = workshop.store.writer()?;
+        let mut writer = workshop.store.hashed_writer()?;
         let is_as_hashed = |directory: &Path, file: &RelPath, stat: &_| {
             workshop.contexts.is_as_hashed(directory, file, stat)
         };

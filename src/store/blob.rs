@@ -8,11 +8,47 @@ use super::{Error, Result, Store, persist};
 use crate::digest::{Digest, Hasher};
 use crate::image::Blob;
 
-/// A blob that is being written. Dropping it unfinished removes the bytes.
+/// A blob that is being written by someone who hashes it. Dropping it unfinished removes the bytes.
 #[derive(Debug)]
-pub struct BlobWriter {
+pub struct HashedWriter {
     store: Store,
     file: tempfile::NamedTempFile,
+}
+
+impl HashedWriter {
+    pub(super) fn create(store: &Store) -> Result<Self> {
+        Ok(Self { store: store.clone(), file: store.temporary_file()? })
+    }
+
+    /// Puts the blob into the store under its digest, which is taken on trust, as is its size.
+    ///
+    /// # Errors
+    /// If it cannot be renamed into place.
+    pub fn commit(self, digest: Digest, size: u64) -> Result<()> {
+        let Self { store, file } = self;
+        // An equal blob that is already there may be synced and open elsewhere: it stays.
+        if !store.has_size(&digest, size) {
+            persist(file, &store.blob_path(&digest))?;
+            store.0.written.lock().unwrap_or_else(PoisonError::into_inner).insert(digest);
+        }
+        Ok(())
+    }
+}
+
+impl Write for HashedWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.as_file_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.as_file_mut().flush()
+    }
+}
+
+/// A blob that is being written and hashed. Dropping it unfinished removes the bytes.
+#[derive(Debug)]
+pub struct BlobWriter {
+    out: HashedWriter,
     hasher: Hashing,
 }
 
@@ -30,7 +66,7 @@ impl std::fmt::Debug for Hashing {
 
 impl BlobWriter {
     pub(super) fn create(store: &Store) -> Result<Self> {
-        Ok(Self { store: store.clone(), file: store.temporary_file()?, hasher: Hashing::default() })
+        Ok(Self { out: HashedWriter::create(store)?, hasher: Hashing::default() })
     }
 
     /// Returns how many bytes were written.
@@ -43,13 +79,8 @@ impl BlobWriter {
     /// # Errors
     /// If it cannot be renamed into place.
     pub fn commit(self) -> Result<(Digest, u64)> {
-        let Self { store, file, hasher } = self;
-        let (digest, size) = (hasher.hasher.finish(), hasher.size);
-        // An equal blob that is already there may be synced and open elsewhere: it stays.
-        if !store.has_size(&digest, size) {
-            persist(file, &store.blob_path(&digest))?;
-            store.0.written.lock().unwrap_or_else(PoisonError::into_inner).insert(digest);
-        }
+        let (digest, size) = (self.hasher.hasher.finish(), self.hasher.size);
+        self.out.commit(digest, size)?;
         Ok((digest, size))
     }
 
@@ -74,14 +105,14 @@ impl BlobWriter {
 
 impl Write for BlobWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.file.as_file_mut().write(bytes)?;
+        let count = self.out.write(bytes)?;
         self.hasher.hasher.update(&bytes[..count]);
         self.hasher.size += count as u64;
         Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.as_file_mut().flush()
+        self.out.flush()
     }
 }
 

@@ -51,7 +51,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use fs_err as fs;
 
-pub use self::blob::{BlobWriter, Verifying};
+pub use self::blob::{BlobWriter, HashedWriter, Verifying};
 pub use self::cache_mount::CacheMount;
 pub use self::gc::Freed;
 pub use self::lock::Lease;
@@ -206,6 +206,14 @@ impl Store {
     /// If no file can be made.
     pub fn writer(&self) -> Result<BlobWriter> {
         BlobWriter::create(self)
+    }
+
+    /// Begins a blob whose bytes come piece by piece, from someone who hashes them.
+    ///
+    /// # Errors
+    /// If no file can be made.
+    pub fn hashed_writer(&self) -> Result<HashedWriter> {
+        HashedWriter::create(self)
     }
 
     /// Tells whether the blob is here with this size.

@@ -72,6 +72,7 @@ mod tests {
         let packed =
             pack(changes, &options, Hints { earlier: earlier.as_ref(), ..Hints::default() }, &mut bytes)
                 .expect("the changes can be packed");
+        assert_eq!(packed.digest, Digest::of(&bytes));
         (packed, bytes)
     }
 

@@ -63,9 +63,16 @@ enum Work {
 struct Copied {
     number: u64,
     bytes: Buffer,
-    digest: Digest,
-    /// What is to be hashed, unless the earlier layer's hash is known behind the block.
-    tar: Option<Uncompressed>,
+    checksum: u32,
+    hashes: Hashes,
+}
+
+/// Whether it is known what the layer's two hashes are behind a block of the earlier layer.
+enum Hashes {
+    /// All up to and with it is as in the earlier layer, and so are they. This is the blob's.
+    Known(Box<SavedHasher>),
+    /// They are made of its bytes and of these.
+    Open(Uncompressed),
 }
 
 struct Uncompressed {
@@ -95,7 +102,9 @@ impl Tar {
 struct Compressed {
     number: u64,
     bytes: Arc<Buffer>,
-    digest: Digest,
+    checksum: u32,
+    /// The blob's hash behind the block, if it is known.
+    hash: Option<Box<SavedHasher>>,
 }
 
 /// What the readers take their blocks from.
@@ -149,25 +158,31 @@ pub(super) fn run(
         // The channels end with the last thread that sends.
         drop((to_hasher, to_compressor, to_writer));
         let hasher = scope.spawn(move || job.progress.guard(|| job.hash_blocks(for_hasher)));
-        let written = job.progress.guard(|| write_blocks(for_writer, &mut out, job.progress));
+        let written = job.progress.guard(|| job.write_blocks(for_writer, &mut out));
         (hasher.join(), written)
     });
     if let Some(error) = progress.into_error() {
         return Err(error);
     }
     let hashed = hashed.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-    let (hashed, (size, blocks)) = hashed.zip(written).expect("who fails leaves an error behind");
+    let (hashed, written) = hashed.zip(written).expect("who fails leaves an error behind");
     let row = |(hashed, written): (&HashedBlock, &WrittenBlock)| Row {
         key: hashed.key,
         len: hashed.len,
         compressed_len: written.len,
-        digest: written.digest,
+        checksum: written.checksum,
+        blob: written.blob,
         tar: hashed.tar,
         file: hashed.file,
     };
-    let rows: Vec<Row> = hashed.blocks.iter().zip(&blocks).map(row).collect();
-    let blocks = table::encode(&rows, options.compression);
-    Ok(Packed { diff_id: DiffId(hashed.digest), size, uncompressed_size: hashed.size, blocks })
+    let rows = hashed.blocks.iter().zip(&written.blocks).map(row);
+    Ok(Packed {
+        diff_id: DiffId(hashed.digest),
+        digest: written.digest.unwrap_or(hashed.digest),
+        size: written.size,
+        uncompressed_size: hashed.size,
+        blocks: table::encode(rows, options.compression),
+    })
 }
 
 impl Job<'_> {
@@ -196,10 +211,15 @@ impl Job<'_> {
             let open = match self.earlier.zip(there) {
                 Some((earlier, there)) => {
                     let (row, bytes) = earlier.read(there, self.buffers)?;
-                    let uncompressed =
-                        || Uncompressed { key, len: block.len, contents: block.contents().into() };
-                    let tar = (!same).then(uncompressed);
-                    let copied = Copied { number, bytes, digest: row.digest, tar };
+                    let hashes = match same {
+                        true => Hashes::Known(Box::new(row.blob)),
+                        false => Hashes::Open(Uncompressed {
+                            key,
+                            len: block.len,
+                            contents: block.contents().into(),
+                        }),
+                    };
+                    let copied = Copied { number, bytes, checksum: row.checksum, hashes };
                     let known = || to_hasher.send(Tar::Known { number, row: Box::new(row.clone()) }).is_ok();
                     (!same || known()) && to_compressor.send(Work::Copy(copied)).is_ok()
                 }
@@ -256,25 +276,29 @@ impl Job<'_> {
                     }
                     let bytes = codec.compress(block.bytes, self.buffers)?;
                     // What is not compressed is not remembered by block.
-                    let digest = match self.compression {
-                        Compression::None => Digest::of(b""),
-                        Compression::Gzip { .. } | Compression::Zstd { .. } => Digest::of(&**bytes),
+                    let checksum = match self.compression {
+                        Compression::None => 0,
+                        Compression::Gzip { .. } | Compression::Zstd { .. } => libdeflater::crc32(&bytes),
                     };
-                    Compressed { number: block.number, bytes, digest }
+                    Compressed { number: block.number, bytes, checksum, hash: None }
                 }
-                Work::Copy(Copied { number, bytes, digest, tar }) => {
-                    if Digest::of(&*bytes) != digest {
+                Work::Copy(Copied { number, bytes, checksum, hashes }) => {
+                    if libdeflater::crc32(&bytes) != checksum {
                         return Err(Error::Earlier(std::io::ErrorKind::InvalidData.into()));
                     }
-                    if let Some(Uncompressed { key, len, contents }) = tar {
-                        let mut tar = self.buffers.take(len);
-                        codec.decompress(&bytes, &mut tar).map_err(Error::Earlier)?;
-                        let filled = Filled { number, key, bytes: Arc::new(tar), contents };
-                        if to_hasher.send(Tar::Block(filled)).is_err() {
-                            return Ok(());
+                    let hash = match hashes {
+                        Hashes::Known(blob) => Some(blob),
+                        Hashes::Open(Uncompressed { key, len, contents }) => {
+                            let mut tar = self.buffers.take(len);
+                            codec.decompress(&bytes, &mut tar).map_err(Error::Earlier)?;
+                            let filled = Filled { number, key, bytes: Arc::new(tar), contents };
+                            if to_hasher.send(Tar::Block(filled)).is_err() {
+                                return Ok(());
+                            }
+                            None
                         }
-                    }
-                    Compressed { number, bytes: Arc::new(bytes), digest }
+                    };
+                    Compressed { number, bytes: Arc::new(bytes), checksum, hash }
                 }
             };
             if to_writer.send(compressed).is_err() {
@@ -292,10 +316,6 @@ impl Job<'_> {
         for block in InOrder::new(blocks, Tar::number) {
             let (key, len) = match block {
                 Tar::Known { row, .. } => {
-                    let resume = |saved: &SavedHasher| {
-                        let damaged = || Error::Earlier(std::io::ErrorKind::InvalidData.into());
-                        Hasher::resume(saved).ok_or_else(damaged)
-                    };
                     tar = resume(&row.tar)?;
                     file = row.file.as_ref().map(resume).transpose()?;
                     (row.key, row.len)
@@ -322,6 +342,32 @@ impl Job<'_> {
         hashed.digest = tar.finish();
         Ok(hashed)
     }
+
+    /// Writes the compressed blocks in order, and hashes them.
+    fn write_blocks(self, blocks: Receiver<Compressed>, out: &mut impl Write) -> Result<Written, Error> {
+        let is_tar = self.compression == Compression::None;
+        let (mut blob, mut size, mut written) = (Hasher::new(), 0, Vec::new());
+        for block in InOrder::new(blocks, |block: &Compressed| block.number) {
+            let len = block.bytes.len() as u32;
+            out.write_all(&block.bytes).map_err(Error::Write)?;
+            match &block.hash {
+                Some(known) => blob = resume(known)?,
+                None if is_tar => {}
+                None => blob.update(&block.bytes),
+            }
+            size += u64::from(len);
+            written.push(WrittenBlock { len, checksum: block.checksum, blob: blob.save() });
+            drop(block.bytes);
+            self.progress.advance(|done| &mut done.written);
+        }
+        out.flush().map_err(Error::Write)?;
+        Ok(Written { digest: (!is_tar).then(|| blob.finish()), size, blocks: written })
+    }
+}
+
+/// Goes on from the state that a hash had in the earlier layer.
+fn resume(saved: &SavedHasher) -> Result<Hasher, Error> {
+    Hasher::resume(saved).ok_or_else(|| Error::Earlier(std::io::ErrorKind::InvalidData.into()))
 }
 
 /// What the hasher knows in the end.
@@ -338,28 +384,18 @@ struct HashedBlock {
     file: Option<SavedHasher>,
 }
 
-struct WrittenBlock {
-    len: u32,
-    digest: Digest,
+/// What the writer knows in the end.
+struct Written {
+    /// None of what is not compressed: it is the diff id.
+    digest: Option<Digest>,
+    size: u64,
+    blocks: Vec<WrittenBlock>,
 }
 
-/// Writes the compressed blocks in order.
-fn write_blocks(
-    blocks: Receiver<Compressed>,
-    out: &mut impl Write,
-    progress: &Progress,
-) -> Result<(u64, Vec<WrittenBlock>), Error> {
-    let (mut size, mut written) = (0, Vec::new());
-    for block in InOrder::new(blocks, |block: &Compressed| block.number) {
-        let len = block.bytes.len() as u32;
-        size += u64::from(len);
-        written.push(WrittenBlock { len, digest: block.digest });
-        out.write_all(&block.bytes).map_err(Error::Write)?;
-        drop(block.bytes);
-        progress.advance(|done| &mut done.written);
-    }
-    out.flush().map_err(Error::Write)?;
-    Ok((size, written))
+struct WrittenBlock {
+    len: u32,
+    checksum: u32,
+    blob: SavedHasher,
 }
 
 /// Puts what threads send back into its order.

@@ -2,13 +2,13 @@
 //! over those that did not change.
 //!
 //! ```text
-//! "kilnblk1"  digest of the form  row*  sha256 of all before
-//! row         key[32] len compressed_len digest[32] tar[104] in_file file[104]
+//! "kilnblk2"  digest of the form  row*  sha256 of all before
+//! row         key[32] len compressed_len checksum blob[104] tar[104] in_file file[104]
 //! ```
 //!
-//! Numbers are little-endian; a row has a fixed length. The key says what is in a block (see `plan`), the digest is
-//! that of its compressed bytes. `tar` is the state of the diff id's sha256 behind the block; where a block ends inside
-//! a file, `file` is that of the file's. The form is everything else that compressed bytes depend on. A table that
+//! Numbers are little-endian; a row has a fixed length. The key says what is in a block (see `plan`), the checksum is
+//! the CRC-32 of its compressed bytes: it is there for disks that decay. `blob` and `tar` are the states of the sha256 of
+//! the compressed layer and of the diff id behind the block; where a block ends inside a file, `file` is that of the file's. The form is everything else that compressed bytes depend on. A table that
 //! is damaged, of another form or of another version is none.
 
 use std::collections::HashMap;
@@ -16,9 +16,9 @@ use std::collections::HashMap;
 use super::Compression;
 use crate::digest::{Digest, SAVED_HASHER_BYTES, SavedHasher};
 
-const MAGIC: &[u8] = b"kilnblk1";
+const MAGIC: &[u8] = b"kilnblk2";
 const DIGEST_BYTES: usize = 32;
-const ROW_BYTES: usize = DIGEST_BYTES + 4 + 4 + DIGEST_BYTES + SAVED_HASHER_BYTES + 1 + SAVED_HASHER_BYTES;
+const ROW_BYTES: usize = DIGEST_BYTES + 4 + 4 + 4 + 3 * SAVED_HASHER_BYTES + 1;
 
 /// One block of a layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,8 @@ pub(super) struct Row {
     pub(super) key: Digest,
     pub(super) len: u32,
     pub(super) compressed_len: u32,
-    pub(super) digest: Digest,
+    pub(super) checksum: u32,
+    pub(super) blob: SavedHasher,
     pub(super) tar: SavedHasher,
     pub(super) file: Option<SavedHasher>,
 }
@@ -75,7 +76,7 @@ impl Table {
 }
 
 /// Returns the table of `rows`; `None` for a form whose blocks are not worth taking over.
-pub(super) fn encode(rows: &[Row], compression: Compression) -> Option<Vec<u8>> {
+pub(super) fn encode(rows: impl ExactSizeIterator<Item = Row>, compression: Compression) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(MAGIC.len() + 2 * DIGEST_BYTES + rows.len() * ROW_BYTES);
     out.extend_from_slice(MAGIC);
     out.extend_from_slice(form(compression)?.as_bytes());
@@ -83,7 +84,8 @@ pub(super) fn encode(rows: &[Row], compression: Compression) -> Option<Vec<u8>> 
         out.extend_from_slice(row.key.as_bytes());
         out.extend_from_slice(&row.len.to_le_bytes());
         out.extend_from_slice(&row.compressed_len.to_le_bytes());
-        out.extend_from_slice(row.digest.as_bytes());
+        out.extend_from_slice(&row.checksum.to_le_bytes());
+        out.extend_from_slice(&row.blob);
         out.extend_from_slice(&row.tar);
         out.push(u8::from(row.file.is_some()));
         out.extend_from_slice(&row.file.unwrap_or([0; SAVED_HASHER_BYTES]));
@@ -110,11 +112,12 @@ fn decode_row(bytes: &[u8; ROW_BYTES]) -> Option<Row> {
     let key = Digest::from_bytes(*take(&mut rest)?);
     let len = u32::from_le_bytes(*take(&mut rest)?);
     let compressed_len = u32::from_le_bytes(*take(&mut rest)?);
-    let digest = Digest::from_bytes(*take(&mut rest)?);
+    let checksum = u32::from_le_bytes(*take(&mut rest)?);
+    let blob = *take(&mut rest)?;
     let tar = *take(&mut rest)?;
     let [in_file] = *take::<1>(&mut rest)?;
     let file = *take(&mut rest)?;
-    Some(Row { key, len, compressed_len, digest, tar, file: (in_file != 0).then_some(file) })
+    Some(Row { key, len, compressed_len, checksum, blob, tar, file: (in_file != 0).then_some(file) })
 }
 
 fn take<'a, const N: usize>(rest: &mut &'a [u8]) -> Option<&'a [u8; N]> {
