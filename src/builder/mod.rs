@@ -261,7 +261,6 @@ pub fn build(
         let solution = ahead::while_building(request, registry, workshop, |on_ready| {
             solve::solve(&graph, workshop, request.what_to_pack(), on_ready)
         })?;
-        contexts.remember();
         let (built, times) = export::export(request, &graph, &solution, workshop, registry)?;
         Ok((built, times, solution))
     })?;

@@ -165,7 +165,7 @@ impl Contexts {
     }
 
     /// Keeps what was learned of the files for the next build. A stat cache that cannot be written is none.
-    pub fn remember(&self) {
+    pub(super) fn remember(&self) {
         for place in self.0.values() {
             if let Place::Directory(directory) = place
                 && let Some(directory) = directory.1.get()

@@ -114,35 +114,55 @@ impl Fates {
         };
         self.0.lock().unwrap_or_else(PoisonError::into_inner)[id.index()] = fate;
     }
+}
 
-    /// Writes the journal. It only informs: where it cannot be written there is none.
-    pub(super) fn write(self, graph: &Graph, definitions: &[Definition], workshop: &Workshop<'_>) {
-        let fates = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+/// A journal but for what becomes of the steps.
+pub(super) struct Draft(Vec<Entry>);
+
+impl Draft {
+    /// Compares the steps that are `demanded` with those of the build before, and keeps the listings that the next build is
+    /// compared with. With many files that takes a while; it can be done beside the steps.
+    pub(super) fn new(
+        graph: &Graph,
+        definitions: &[Definition],
+        demanded: impl Fn(StepId) -> bool,
+        workshop: &Workshop<'_>,
+    ) -> Self {
         let before = read(workshop.store, &workshop.scope).map_or_else(Vec::new, |journal| journal.steps);
         let entries = graph.ids().map(|id| {
             let (step, definition) = (graph.step(id), &definitions[id.index()]);
-            let fate = fates[id.index()];
             let files = context_files(&step.op, definition);
             let mut entry = Entry {
                 name: step.name.clone(),
-                fate,
+                fate: Fate::NotReached,
                 reason: None,
                 inputs: definition.inputs.clone(),
                 listings: files.iter().map(|(name, chosen)| (name.clone(), chosen.digest)).collect(),
             };
-            if matches!(fate, Fate::Done | Fate::Failed) && !matches!(step.op, Op::Base(_)) {
+            if demanded(id) {
+                let listings = files.into_iter().map(|(name, chosen)| (name, listing(chosen))).collect();
                 entry.reason = Some(match step.ignore_cache {
                     true => Reason::Asked,
-                    false => reason(&entry, &before, &files, workshop.store),
+                    false => reason(&entry, &before, &listings, workshop.store),
                 });
-                for chosen in files.values() {
-                    let _ =
-                        workshop.store.put_record(&listing_key(&chosen.digest), listing(chosen).as_bytes());
+                for (name, listing) in &listings {
+                    let key = listing_key(&entry.listings[name]);
+                    let _ = workshop.store.put_record(&key, listing.as_bytes());
                 }
             }
             entry
         });
-        let journal = Journal { made: workshop.now, steps: entries.collect() };
+        Self(entries.collect())
+    }
+
+    /// Writes the journal. It only informs: where it cannot be written there is none.
+    pub(super) fn write(self, fates: &Fates, workshop: &Workshop<'_>) {
+        let fates = fates.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let steps = self.0.into_iter().zip(fates.iter()).map(|(entry, &fate)| {
+            let was_done = matches!(fate, Fate::Done | Fate::Failed);
+            Entry { fate, reason: entry.reason.filter(|_| was_done), ..entry }
+        });
+        let journal = Journal { made: workshop.now, steps: steps.collect() };
         if let Ok(bytes) = serde_json::to_vec(&journal) {
             let _ = workshop.store.put_record(&key(&workshop.scope), &bytes);
         }
@@ -160,16 +180,16 @@ fn key(scope: &str) -> Digest {
 }
 
 fn listing_key(selection: &Digest) -> Digest {
-    Digest::of(format!("listing 2 {}", selection.hex()))
+    Digest::of(format!("listing 3 {}", selection.hex()))
 }
 
-fn reason(entry: &Entry, before: &[Entry], files: &BTreeMap<String, &Chosen>, store: &Store) -> Reason {
+/// Tells why the step of `entry` has to be done; `listings` are those of its files, by the part of its key.
+fn reason(entry: &Entry, before: &[Entry], listings: &BTreeMap<String, String>, store: &Store) -> Reason {
     let Some(nearest) = nearest(&entry.name, before) else { return Reason::New };
     let difference = |name: &str| {
         let old = nearest.listings.get(name).and_then(|digest| store.record(&listing_key(digest)).ok()?);
-        let new = files.get(name).map(|chosen| listing(chosen));
-        let (count, files) = match (old, new) {
-            (Some(old), Some(new)) => changed_files(&String::from_utf8_lossy(&old), &new),
+        let (count, files) = match (old, listings.get(name)) {
+            (Some(old), Some(new)) => changed_files(&String::from_utf8_lossy(&old), new),
             _ => (0, Vec::new()),
         };
         Difference { name: name.to_owned(), count, files }
@@ -216,7 +236,7 @@ fn context_files<'a>(op: &Op, definition: &'a Definition) -> BTreeMap<String, &'
     files.collect()
 }
 
-/// Lists what is selected: a short digest and a path a line. A path stands there twice if matches overlap.
+/// Lists what is selected: a short digest and a path a line, in the order of paths, each path once.
 fn listing(chosen: &Chosen) -> String {
     let mut text = String::new();
     chosen.for_each(|path, _, entry| {
@@ -226,57 +246,50 @@ fn listing(chosen: &Chosen) -> String {
         // Shown, no name has a line feed in it.
         writeln!(text, " {path}").expect("a string takes any text");
     });
-    text
+    // Only matches can overlap.
+    if chosen.selection.matches.len() < 2 { text } else { in_order(&text) }
+}
+
+fn in_order(listing: &str) -> String {
+    let mut lines: Vec<_> = lines(listing).collect();
+    lines.sort_by(|(_, a), (_, b)| compare(a, b));
+    lines.dedup_by_key(|(_, path)| *path);
+    lines.into_iter().map(|(digest, path)| format!("{digest} {path}\n")).collect()
+}
+
+/// Returns the digests and paths of a listing.
+fn lines(listing: &str) -> impl Iterator<Item = (&str, &str)> {
+    listing.lines().filter_map(|line| line.split_once(' '))
+}
+
+fn compare(a: &str, b: &str) -> Ordering {
+    path::compare(a.as_bytes(), b.as_bytes())
 }
 
 /// Compares two listings: how many files differ, and the first of them.
 fn changed_files(old: &str, new: &str) -> (usize, Vec<String>) {
-    let (old, new) = (parsed(old), parsed(new));
-    let (mut old, mut new) = (old.into_iter().peekable(), new.into_iter().peekable());
+    let (mut old, mut new) = (lines(old).peekable(), lines(new).peekable());
     let (mut count, mut named) = (0, Vec::new());
     loop {
-        let (mark, path) = match (old.peek().copied(), new.peek().copied()) {
+        let order = match (old.peek(), new.peek()) {
             (None, None) => return (count, named),
-            (Some((before, was)), Some((after, is))) if before == after => {
-                old.next();
-                new.next();
-                if was == is {
-                    continue;
-                }
-                ('~', after)
-            }
-            (Some((before, _)), Some((after, _))) if in_order(after, before).is_lt() => {
-                new.next();
-                ('+', after)
-            }
-            (Some((before, _)), _) => {
-                old.next();
-                ('-', before)
-            }
-            (None, Some((after, _))) => {
-                new.next();
-                ('+', after)
-            }
+            (Some((_, before)), Some((_, after))) => compare(before, after),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+        };
+        let before = old.next_if(|_| order.is_le());
+        let after = new.next_if(|_| order.is_ge());
+        let (mark, path) = match (before, after) {
+            (before, after) if before == after => continue,
+            (_, None) => ('-', before),
+            (None, _) => ('+', after),
+            (Some(_), Some(_)) => ('~', after),
         };
         count += 1;
         if named.len() < NAMED_FILES {
-            named.push(format!("{mark}{path}"));
+            named.extend(path.map(|(_, path)| format!("{mark}{path}")));
         }
     }
-}
-
-/// Paths are listed in this order already, unless matches overlap.
-fn in_order(a: &str, b: &str) -> Ordering {
-    path::compare(a.as_bytes(), b.as_bytes())
-}
-
-/// Returns the paths of a listing with their digests, sorted by path.
-fn parsed(listing: &str) -> Vec<(&str, &str)> {
-    let lines = listing.lines().filter_map(|line| line.split_once(' '));
-    let mut parsed: Vec<_> = lines.map(|(digest, path)| (path, digest)).collect();
-    parsed.sort_by(|(a, _), (b, _)| in_order(a, b));
-    parsed.dedup_by_key(|(path, _)| *path);
-    parsed
 }
 
 #[cfg(test)]

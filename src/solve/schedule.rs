@@ -1,13 +1,13 @@
 //! The order of work: one thread owns the state, scoped threads do steps and send messages.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use super::demand::{Answer, Demand, lookup, packed_steps};
 use super::error::{Cause, Error};
-use super::journal::Fates;
+use super::journal::{Draft, Fates};
 use super::key::{self, Definition};
 use super::{OnReady, Pack, Ready, ReadyOf, Snapshot, Solution, Workshop, copy, identity, pack, run, unpack};
 use crate::cache::{Key, Record, differing};
@@ -47,13 +47,19 @@ pub(super) fn run(
         Pack::Images => in_image.clone(),
         Pack::Everything => vec![true; graph.steps().len()],
     };
-    let is_done = |id: StepId| {
+    let is_demanded = |id: StepId| {
         matches!(plan[id.index()], Demand::Perform { .. }) && !matches!(graph.step(id).op, Op::Base(_))
     };
-    let on_ready = graph.ids().any(is_done).then_some(on_ready);
+    let demanded: BTreeSet<StepId> = graph.ids().filter(|id| is_demanded(*id)).collect();
+    let on_ready = (!demanded.is_empty()).then_some(on_ready);
     let shared = Shared { graph, definitions, packed, in_image, on_ready, workshop, fates: &fates };
     let (sender, receiver) = channel();
-    let result = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
+        // What the next builds will ask for is known by now: it is kept while the steps are done, and if one fails.
+        let notes = scope.spawn(|| {
+            workshop.contexts.remember();
+            Draft::new(graph, definitions, |id| demanded.contains(&id), workshop)
+        });
         let mut state = State::new(graph, plan);
         state.announce_skipped(&shared);
         let mut failure = None;
@@ -108,13 +114,13 @@ pub(super) fn run(
                 failure = Some(shared.error(id, cause));
             }
         }
+        let draft = notes.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        draft.write(&fates, workshop);
         match failure {
             Some(error) => Err(error),
             None => Ok(state.into_solution(graph, definitions)),
         }
-    });
-    fates.write(graph, definitions, workshop);
-    result
+    })
 }
 
 fn send(sender: &Sender<Message>, message: Message) {
