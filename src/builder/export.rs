@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
+
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
 
 use super::built::{Built, BuiltImage};
 use super::cache;
@@ -150,8 +153,12 @@ fn write_image(
         (ExportKind::OciDirectory, Some(Destination::Path(path))) => {
             Ok(archive::oci_directory(store, &image, &annotations.descriptor, path)?)
         }
-        (ExportKind::Docker, Some(to)) => to_file(to, |out| Ok(archive::docker(store, &[image], out)?)),
-        (_, Some(to)) => to_file(to, |out| Ok(archive::oci(store, &[image], &annotations.descriptor, out)?)),
+        (ExportKind::Docker, Some(to)) => {
+            to_file(to, layer_bytes(root), |out| Ok(archive::docker(store, &[image], out)?))
+        }
+        (_, Some(to)) => to_file(to, layer_bytes(root), |out| {
+            Ok(archive::oci(store, &[image], &annotations.descriptor, out)?)
+        }),
         (_, None) => unreachable!("every form but the store's has a destination"),
     })
 }
@@ -190,7 +197,7 @@ fn write_files(export: &Export, root: Option<&Arc<Snapshot>>, workshop: &Worksho
         }
         (Some(to), _) => workshop.task("writing the tar".to_owned(), |_| {
             let options = PackOptions { compression: Compression::None, ..workshop.packing };
-            to_file(to, |out| {
+            to_file(to, 0, |out| {
                 Ok(layer::pack(&files.changes, &options, layer::Hints::default(), out).map(drop)?)
             })
         }),
@@ -198,9 +205,15 @@ fn write_files(export: &Export, root: Option<&Arc<Snapshot>>, workshop: &Worksho
     }
 }
 
-/// Writes to a new file that appears whole or not at all, or to standard output.
+fn layer_bytes(root: Option<&Arc<Snapshot>>) -> u64 {
+    solve::layers(root).iter().map(|layer| layer.blob.size).sum()
+}
+
+/// Writes to a new file that appears whole or not at all, or to standard output. `size` says about how many bytes that will
+/// be, as far as it is known.
 fn to_file(
     destination: &Destination,
+    size: u64,
     write: impl FnOnce(&mut BufWriter<&File>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let whole = |file: &File| {
@@ -222,7 +235,46 @@ fn to_file(
         .prefix(".kiln-")
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
         .tempfile_in(directory)?;
+    reserve(file.as_file(), size)?;
     whole(file.as_file())?;
+    // What was reserved behind the end is given back.
+    file.as_file().set_len(file.as_file().metadata()?.len())?;
     file.persist(path).map_err(|error| error.error)?;
     Ok(())
+}
+
+/// Headers, documents and padding of an archive: mostly much less.
+const BESIDE_LAYERS_BYTES: u64 = 64 << 10;
+
+/// Asks for room for a long file, so that a disk that is too full says so at once. ext4 would also write all of a file that has
+/// none yet before it lets it replace another one (`auto_da_alloc`), while everybody waits.
+fn reserve(file: &File, size: u64) -> io::Result<()> {
+    if size == 0 {
+        return Ok(());
+    }
+    match rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, 0, size + BESIDE_LAYERS_BYTES) {
+        Err(full @ (Errno::NOSPC | Errno::DQUOT)) => Err(full.into()),
+        // Not every file system knows it.
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::*;
+
+    #[test]
+    fn what_was_reserved_and_not_needed_is_given_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("archive.tar");
+        let to = Destination::Path(path.clone());
+        for size in [0, 8 << 20] {
+            to_file(&to, size, |out| Ok(out.write_all(b"short")?)).unwrap();
+            let metadata = fs_err::metadata(&path).unwrap();
+            assert_eq!(metadata.len(), 5);
+            assert!(metadata.blocks() * 512 < 1 << 20, "{} blocks", metadata.blocks());
+        }
+    }
 }
