@@ -1,12 +1,13 @@
 //! The index of a layer: its changes in a compact form, as they lie beside it in the store by diff id.
 //!
 //! ```text
-//! "kilnidx1"  count  change*  sha256 of all before
+//! "kilnidx1"  list  sha256 of all before
 //! ```
 //!
-//! The changes are the bytes of a [`List`], the count a LEB128 number. An index read back has no origins. A damaged
+//! The list is the bytes of a [`List`]. An index read back has no origins. A damaged
 //! one is an error; nobody needs it so badly that guessing would help, since it can be made again from the layer.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use crate::digest::{Digest, Hasher};
@@ -15,8 +16,6 @@ use crate::tree::{Changes, List};
 
 const MAGIC: &[u8] = b"kilnidx1";
 const CHECKSUM: usize = 32;
-/// A count has no more bytes: 2^63 changes are enough.
-const COUNT_BYTES: usize = 9;
 
 /// Why bytes are not the index of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -40,17 +39,10 @@ impl From<Damaged> for Error {
 /// # Errors
 /// What `out` returns.
 pub fn write(changes: &Changes, out: &mut dyn Write) -> io::Result<()> {
-    let mut count = Vec::new();
-    let mut rest = changes.list.len() as u64;
-    while rest >= 0x80 {
-        count.push(rest as u8 | 0x80);
-        rest >>= 7;
-    }
-    count.push(rest as u8);
     let mut hasher = Hasher::new();
-    for bytes in [MAGIC, &count].into_iter().chain(changes.list.encoded()) {
-        hasher.update(bytes);
-        out.write_all(bytes)?;
+    for bytes in std::iter::once(Cow::Borrowed(MAGIC)).chain(changes.list.encoded()) {
+        hasher.update(&bytes);
+        out.write_all(&bytes)?;
     }
     out.write_all(hasher.finish().as_bytes())
 }
@@ -82,14 +74,8 @@ pub fn decode(index: &[u8]) -> Result<Changes, Error> {
         return Err(Error::Damaged);
     }
     // The checksum holds, so what follows fails only for bytes that somebody made up.
-    let body = body.get(MAGIC.len()..).ok_or(Error::Damaged)?;
-    let len = 1 + body.iter().position(|byte| byte & 0x80 == 0).ok_or(Error::Damaged)?;
-    let (count, list) = body.split_at(len);
-    if len > COUNT_BYTES {
-        return Err(Error::Damaged);
-    }
-    let count = count.iter().rev().fold(0, |count, byte| count << 7 | u64::from(byte & 0x7f));
-    Ok(Changes { list: List::decode(list, count)?, origins: Vec::new() })
+    let list = body.get(MAGIC.len()..).ok_or(Error::Damaged)?;
+    Ok(Changes { list: List::decode(list)?, origins: Vec::new() })
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Where the bytes of a snapshot's files lie, and getting hold of them: directories first, blobs if need be.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::inputs::Chosen;
 use super::read_ahead::ReadAhead;
 use super::{Snapshot, Workshop};
 use crate::digest::{DiffId, Hasher};
-use crate::image::{Blob, Layer};
+use crate::image::Layer;
 use crate::layer::{self, Item, Sink, index};
 use crate::path::RelPath;
 use crate::store::{Scratch, Store};
@@ -229,17 +229,11 @@ pub(super) fn fetch_unknown(stack: &[&Arc<Snapshot>], workshop: &Workshop<'_>) -
 
 /// Fetches what caches say of the layers of `stack` that the store knows nothing of.
 pub(super) fn fetch_entries(stack: &[&Arc<Snapshot>], workshop: &Workshop<'_>) -> Result<(), Cause> {
-    let mut missing: BTreeMap<Arc<Place>, Vec<Blob>> = BTreeMap::new();
-    for snapshot in stack {
-        let Some(layer) = snapshot.packed() else { continue };
-        if let Some((blob, place)) = workshop.imports.place_of_entries(&layer.diff_id)
-            && !workshop.store.contains(blob)
-            && snapshot.known_changes(workshop).is_none()
-        {
-            missing.entry(place).or_default().push(blob.clone());
-        }
-    }
-    missing.into_iter().try_for_each(|(place, blobs)| workshop.pull(&place, &blobs))
+    workshop.pull_all(stack.iter().filter_map(|snapshot| {
+        let (blob, place) = workshop.imports.place_of_entries(&snapshot.packed()?.diff_id)?;
+        let missing = !workshop.store.contains(blob) && snapshot.known_changes(workshop).is_none();
+        missing.then(|| Ok((place, blob.clone())))
+    }))
 }
 
 /// Returns what a cache says is in a layer, if its blob is here.
@@ -256,19 +250,12 @@ pub(super) fn fetch<'a>(
     snapshots: impl Iterator<Item = &'a Arc<Snapshot>>,
     workshop: &Workshop<'_>,
 ) -> Result<(), Cause> {
-    let mut missing: BTreeMap<&Place, Vec<Blob>> = BTreeMap::new();
-    for snapshot in snapshots {
-        let Some(layer) = snapshot.packed() else { continue };
-        if workshop.store.contains(&layer.blob) {
-            continue;
-        }
-        let remote = snapshot.remote().ok_or(Cause::MissingBlob(layer.blob.digest))?;
-        missing.entry(remote).or_default().push(layer.blob.clone());
-    }
-    for (remote, blobs) in missing {
-        workshop.pull(remote, &blobs)?;
-    }
-    Ok(())
+    workshop.pull_all(snapshots.filter_map(|snapshot| {
+        let blob = &snapshot.packed()?.blob;
+        let missing = !workshop.store.contains(blob);
+        let remote = || snapshot.remote().ok_or(Cause::MissingBlob(blob.digest));
+        missing.then(|| remote().map(|remote| (remote, blob.clone())))
+    }))
 }
 
 /// Reads a packed layer once to know what it changed, and keeps that beside it.

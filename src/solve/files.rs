@@ -1,11 +1,10 @@
 //! A whole root file system as files: for exports that have no layers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::error::Cause;
-use super::imports::Place;
 use super::{Snapshot, Workshop, bytes, unpack};
 use crate::image::Blob;
 use crate::path::RelPath;
@@ -65,12 +64,10 @@ pub fn write_files(files: &Files, directory: &Path, workshop: &Workshop<'_>) -> 
 /// # Errors
 /// If one cannot be fetched, or is in no cache.
 pub fn fetch_blobs(blobs: &[Blob], workshop: &Workshop<'_>) -> Result<(), Cause> {
-    let mut missing: BTreeMap<Arc<Place>, Vec<Blob>> = BTreeMap::new();
-    for blob in blobs.iter().filter(|blob| !workshop.store.contains(blob)) {
+    workshop.pull_all(blobs.iter().filter(|blob| !workshop.store.contains(blob)).map(|blob| {
         let place = workshop.imports.place_of(&blob.digest).ok_or(Cause::MissingBlob(blob.digest))?;
-        missing.entry(place).or_default().push(blob.clone());
-    }
-    missing.into_iter().try_for_each(|(place, blobs)| workshop.pull(&place, &blobs))
+        Ok((place, blob.clone()))
+    }))
 }
 
 /// Fetches every layer's blob of `root` that the store lacks.

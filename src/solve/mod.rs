@@ -34,6 +34,7 @@ mod ssh;
 mod unpack;
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -152,6 +153,19 @@ impl Workshop<'_> {
             None => key.0,
             Some(Timestamp(latest)) => Digest::of(format!("times up to {latest} {}", key.0)),
         }
+    }
+
+    /// Fetches blobs, those of one place at once.
+    fn pull_all<P: Deref<Target = Place> + Ord>(
+        &self,
+        blobs: impl IntoIterator<Item = Result<(P, Blob), Cause>>,
+    ) -> Result<(), Cause> {
+        let mut places: BTreeMap<P, Vec<Blob>> = BTreeMap::new();
+        for blob in blobs {
+            let (place, blob) = blob?;
+            places.entry(place).or_default().push(blob);
+        }
+        places.into_iter().try_for_each(|(place, blobs)| self.pull(&place, &blobs))
     }
 
     /// Fetches blobs of a base or a cache as a task of its own.

@@ -10,11 +10,12 @@
 //! a search among the chunks, each of which begins with a whole path, and by reading one chunk. Nothing is changed in
 //! place: who wants other changes makes another list.
 //!
-//! Origins stand beside the chunks, as runs of files that have the same one. So the chunks one after the other are
-//! what lies in a store as the index of a layer, which has none.
+//! Origins stand beside the chunks, as runs of files that have the same one. So the number of
+//! changes (LEB128) and the chunks one after the other are what lies in a store as the index of a layer, which has none.
 
 mod encoding;
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::{fmt, vec};
 
@@ -173,20 +174,23 @@ impl List {
         self.runs.partition_point(|run| run.start <= index)
     }
 
-    /// Returns the bytes of the list without origins, in pieces.
-    pub fn encoded(&self) -> impl Iterator<Item = &[u8]> {
-        self.chunks.iter().map(|chunk| &*chunk.bytes)
+    /// Returns the bytes of the list without origins, in pieces: the number of changes as LEB128, then the changes.
+    pub fn encoded(&self) -> impl Iterator<Item = Cow<'_, [u8]>> {
+        let mut count = Vec::new();
+        encoding::number(&mut count, self.len as u64);
+        let chunks = self.chunks.iter().map(|chunk| Cow::Borrowed(&*chunk.bytes));
+        std::iter::once(Cow::Owned(count)).chain(chunks)
     }
 
-    /// Returns the list of `count` changes whose bytes are `encoded`. These may be cut into chunks in another way.
+    /// Returns the list whose bytes are `encoded`. These may be cut into chunks in another way.
     ///
     /// # Errors
     /// If this is not what [`encoded`](Self::encoded) returns of a list.
-    pub fn decode(encoded: &[u8], count: u64) -> Result<Self, Damaged> {
+    pub fn decode(encoded: &[u8]) -> Result<Self, Damaged> {
         let mut list = Self::new();
         let mut input = Input(encoded);
         let mut path = Vec::new();
-        for _ in 0..count {
+        for _ in 0..input.number()? {
             input.path(&mut path)?;
             if !path::is_clean(&path) || list.len > 0 && path::compare(&list.last, &path).is_gt() {
                 return Err(Damaged);
