@@ -12,6 +12,7 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::context::content::{self, Content};
 use crate::context::listing::{Folder, Item, Kind};
+use crate::context::readers::with_readers;
 use crate::context::stat_cache::{Horizon, Reader, Writer};
 use crate::context::{Error, walk};
 use crate::path::{RelPath, compare};
@@ -59,7 +60,7 @@ impl Directory {
         let root = open_directory(rustix::fs::CWD, &path)
             .map_err(|errno| Error::Open { path: path.clone(), source: errno.into() })?;
         let ignore = ignore.unwrap_or_default();
-        let listing = walk::list(&root, &ignore)?;
+        let listing = with_readers(|| walk::list(&root, &ignore))?;
         Ok(Self {
             path: Arc::new(path),
             root,
@@ -148,8 +149,10 @@ impl Directory {
         // Where no cache can be written nothing is remembered; the build does not need it.
         let horizon = self.cache_file.as_deref().and_then(|file| Horizon::now(file).ok()).unwrap_or_default();
         let buffer = || vec![0; content::READ_BUFFER_BYTES];
-        batches.par_iter().try_for_each_init(buffer, |buffer, (path, folder, indexes)| {
-            self.read(buffer, path, folder, indexes, horizon)
+        with_readers(|| {
+            batches.par_iter().try_for_each_init(buffer, |buffer, (path, folder, indexes)| {
+                self.read(buffer, path, folder, indexes, horizon)
+            })
         })
     }
 

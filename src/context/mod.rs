@@ -20,6 +20,7 @@ mod directory;
 mod files;
 mod listing;
 mod lookup;
+mod readers;
 mod stat_cache;
 mod walk;
 
