@@ -52,6 +52,15 @@ pub enum Error {
     /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] std::io::Error),
+    /// The result cannot be written to where it was asked for.
+    #[error("cannot write `{}`", .path.display())]
+    Output {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<Error>,
+    },
     /// A `--build-context` names nothing.
     #[error("the build context `{name}` at {} cannot be used", .path.display())]
     NamedContext {

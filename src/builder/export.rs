@@ -226,21 +226,24 @@ fn to_file(
         // As a plain file, so that the kernel can copy to it.
         Destination::Stdout => return whole(&File::from(std::io::stdout().as_fd().try_clone_to_owned()?)),
     };
-    // Devices and pipes are written as they are.
-    if path.exists() && !path.is_file() {
-        return whole(fs_err::OpenOptions::new().write(true).open(path)?.file());
-    }
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let file = tempfile::Builder::new()
-        .prefix(".kiln-")
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
-        .tempfile_in(directory)?;
-    reserve(file.as_file(), size)?;
-    whole(file.as_file())?;
-    // What was reserved behind the end is given back.
-    file.as_file().set_len(file.as_file().metadata()?.len())?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
+    let in_place = || -> Result<(), Error> {
+        // Devices and pipes are written as they are.
+        if path.exists() && !path.is_file() {
+            return whole(fs_err::OpenOptions::new().write(true).open(path)?.file());
+        }
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let file = tempfile::Builder::new()
+            .prefix(".kiln-")
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
+            .tempfile_in(directory.unwrap_or(Path::new(".")))?;
+        reserve(file.as_file(), size)?;
+        whole(file.as_file())?;
+        // What was reserved behind the end is given back.
+        file.as_file().set_len(file.as_file().metadata()?.len())?;
+        file.persist(path).map_err(|error| error.error)?;
+        Ok(())
+    };
+    in_place().map_err(|source| Error::Output { path: path.clone(), source: Box::new(source) })
 }
 
 /// Headers, documents and padding of an archive: mostly much less.

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use kiln::diagnostic::{self, Diagnostic, Severity, Source};
+use rustix::io::Errno;
 
 /// Exit code of a failed build, registry or file.
 const FAILED: u8 = 1;
@@ -28,7 +29,9 @@ pub(crate) struct Failure {
 impl Failure {
     /// Shows an error and its causes, each level once.
     pub(crate) fn from_error(error: impl Error) -> Self {
-        Self { text: format!("error: {}\n", chain(&error)), code: FAILED }
+        let text = chain(&error);
+        let help = advice(&text).map(|help| format!("  = help: {help}\n")).unwrap_or_default();
+        Self { text: format!("error: {text}\n{help}"), code: FAILED }
     }
 
     /// Shows one sentence.
@@ -117,7 +120,7 @@ impl Failure {
         help: Option<String>,
     ) -> Self {
         let mut finding = Diagnostic::error(span, chain(&error));
-        finding.help = help;
+        finding.help = help.or_else(|| advice(&finding.message).map(str::to_owned));
         Self { text: diagnostic::render(source, &finding), code: FAILED }
     }
 }
@@ -142,6 +145,15 @@ fn chain(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// Returns what to try where the system's words alone leave one helpless. They are all that libraries hand on of its
+/// errors.
+fn advice(text: &str) -> Option<&'static str> {
+    let full = [Errno::NOSPC, Errno::DQUOT].map(|errno| format!("(os error {})", errno.raw_os_error()));
+    full.iter().any(|full| text.contains(full)).then_some(
+        "`kiln system df` says what kiln's store takes, `kiln system prune` makes room in it; `KILN_STORE` puts it elsewhere",
+    )
 }
 
 /// Prints a failure and returns its exit code.

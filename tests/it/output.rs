@@ -183,6 +183,17 @@ fn an_unfinished_build_leaves_the_old_archive() {
 }
 
 #[test]
+fn a_full_disk_is_named_with_what_makes_room() {
+    let Some(kiln) = project() else { skip!("busybox-static is not installed") };
+    let built = build(&kiln, "--output type=oci,dest=/dev/full");
+    assert_eq!(built.code, Some(1));
+    let (error, help) =
+        ("error: cannot write `/dev/full`: No space left on device", "  = help: `kiln system df`");
+    let ending: Vec<&str> = built.stderr.lines().rev().take(2).collect();
+    assert!(ending[1].starts_with(error) && ending[0].starts_with(help), "{}", built.stderr);
+}
+
+#[test]
 fn dockers_own_reader_takes_the_docker_archive() {
     require!("skopeo");
     let Some(kiln) = project() else { skip!("busybox-static is not installed") };
