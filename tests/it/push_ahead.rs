@@ -38,6 +38,12 @@ impl World {
         format!("--build-arg URL=http://{}/v2/{repository}/blobs/{}", self.registry.host(), self.layer)
     }
 
+    /// Takes an image out of the registry with all that it names.
+    fn take(&self, name: &str) {
+        let (from, to) = (format!("docker://{}/{name}", self.registry.host()), self.kiln.at("taken"));
+        run("skopeo", ["copy", "--src-tls-verify=false", &from, &format!("dir:{}", to.display())]);
+    }
+
     fn tags(&self, repository: &str) -> String {
         let url = format!("http://{}/v2/{repository}/tags/list", self.registry.host());
         run("curl", ["--silent", &url])
@@ -62,13 +68,8 @@ fn a_layer_is_in_the_registry_while_the_next_step_runs() {
     let requests = proxy.requests("");
     assert_eq!(sent(&requests, "team/app", &world.layer), 1);
     assert_eq!(built.stderr.matches(&format!("{}: uploaded, ", world.layer)).count(), 1, "{}", built.stderr);
-    for tag in ["1", "2"] {
-        let name = format!("docker://{}/team/app:{tag}", world.registry.host());
-        run(
-            "skopeo",
-            ["copy", "--src-tls-verify=false", &name, &format!("dir:{}", world.kiln.at(tag).display())],
-        );
-    }
+    world.take("team/app:1");
+    world.take("team/app:2");
 
     // Nothing is sent ahead where nothing is done: the registry has the image, and is asked for its name alone.
     let before = proxy.requests("").len();
@@ -109,11 +110,7 @@ fn what_cannot_be_sent_ahead_is_sent_in_the_end() {
     });
     let line = format!("--push -t {}/app:1", proxy.host());
     build(&world.kiln, "store", &line).success();
-    let name = format!("docker://{}/app:1", world.registry.host());
-    run(
-        "skopeo",
-        ["copy", "--src-tls-verify=false", &name, &format!("dir:{}", world.kiln.at("dir").display())],
-    );
+    world.take("app:1");
 }
 
 #[test]
