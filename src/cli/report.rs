@@ -16,6 +16,9 @@ const USAGE: u8 = 125;
 /// Exit code of a bug in kiln (sysexits `EX_SOFTWARE`).
 const BUG: i32 = 70;
 
+/// What a build of several steps needs on a machine of some processors.
+const THREADS: u32 = 100;
+
 /// Exit code after Ctrl-C: what a shell shows for SIGINT.
 const INTERRUPTED: u8 = 130;
 
@@ -169,10 +172,17 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
 }
 
-/// Makes a panic say that it is a bug, and exit with the code for one.
+/// Makes a panic say that it is a bug, and exit with the code for one; unless there can be no more threads, which libraries
+/// know to tell in no other way.
 pub(crate) fn show_panics_as_bugs() {
     let show = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
+        let text = panic.payload_as_str().unwrap_or_default();
+        if ["failed to spawn thread", "ThreadPoolBuildError"].iter().any(|reason| text.contains(reason)) {
+            tell!("error: the system lets kiln have no more threads");
+            tell!("  = help: `ulimit -u`, or the container's limit of processes, should allow at least {THREADS}");
+            std::process::exit(FAILED.into());
+        }
         show(panic);
         tell!("error: this is a bug in kiln; please report it with the lines above");
         std::process::exit(BUG);

@@ -18,9 +18,10 @@ pub(super) fn with_readers<T: Send>(work: impl FnOnce() -> T + Send) -> T {
         return work();
     }
     let name = |number| format!("reader {number}");
-    match POOL.get_or_init(|| ThreadPoolBuilder::new().num_threads(READERS).thread_name(name).build().ok()) {
+    let pool = || ThreadPoolBuilder::new().num_threads(READERS).thread_name(name).build().ok();
+    match POOL.get_or_init(pool) {
         Some(pool) => pool.install(work),
-        // Where so many threads may not be had, rayon makes what it can.
+        // Where so many may not be had, rayon's own do it, one for each processor.
         None => work(),
     }
 }
