@@ -18,6 +18,7 @@ mod epoch;
 mod error;
 mod export;
 mod image;
+mod output_file;
 mod remotes;
 mod request;
 mod squash;

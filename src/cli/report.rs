@@ -180,7 +180,9 @@ pub(crate) fn show_panics_as_bugs() {
         let text = panic.payload_as_str().unwrap_or_default();
         if ["failed to spawn thread", "ThreadPoolBuildError"].iter().any(|reason| text.contains(reason)) {
             tell!("error: the system lets kiln have no more threads");
-            tell!("  = help: `ulimit -u`, or the container's limit of processes, should allow at least {THREADS}");
+            tell!(
+                "  = help: `ulimit -u`, or the container's limit of processes, should allow at least {THREADS}"
+            );
             std::process::exit(FAILED.into());
         }
         show(panic);

@@ -4,8 +4,8 @@
 //! "kilnidx1"  list  sha256 of all before
 //! ```
 //!
-//! The list is the bytes of a [`List`]. An index read back has no origins. A damaged
-//! one is an error; nobody needs it so badly that guessing would help, since it can be made again from the layer.
+//! The list is the bytes of a [`List`]. An index read back has no origins. A damaged one is an error; nobody needs it so
+//! badly that guessing would help, since it can be made again from the layer.
 
 use std::borrow::Cow;
 use std::io::{self, Write};

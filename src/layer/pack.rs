@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!           readers (4)           compressors (jobs)
-//! plan ───► read the block's ─┬─► check its files,    ───► writer: in order
+//! plan ───► read the block's ─┬─► check its files,    ───► writer: in order, digest of what it writes
 //! blocks    files             │   compress it
 //!     │                       └─► hasher: in order, diff id, check files of many blocks
 //!     └───► or its compressed ──► verify it, and    ───► writer and hasher; nothing is to be hashed up to the
