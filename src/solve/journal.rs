@@ -246,12 +246,15 @@ fn listing(chosen: &Chosen) -> String {
         // Shown, no name has a line feed in it.
         writeln!(text, " {path}").expect("a string takes any text");
     });
-    // Only matches can overlap.
-    if chosen.selection.matches.len() < 2 { text } else { in_order(&text) }
+    in_order(text)
 }
 
-fn in_order(listing: &str) -> String {
-    let mut lines: Vec<_> = lines(listing).collect();
+/// Matches that overlap list files twice, and names that are not shown as they are may stand elsewhere.
+fn in_order(listing: String) -> String {
+    if lines(&listing).is_sorted_by(|(_, a), (_, b)| compare(a, b).is_lt()) {
+        return listing;
+    }
+    let mut lines: Vec<_> = lines(&listing).collect();
     lines.sort_by(|(_, a), (_, b)| compare(a, b));
     lines.dedup_by_key(|(_, path)| *path);
     lines.into_iter().map(|(digest, path)| format!("{digest} {path}\n")).collect()
@@ -319,6 +322,15 @@ mod tests {
             ("[1/3] WORKDIR /x", None),
         ] {
             assert_eq!(nearest(name, &before).map(|entry| entry.name.as_str()), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_listing_is_in_order_and_names_each_path_once() {
+        for (listing, expected) in
+            [("1 a\n2 b/c\n3 b c\n", "1 a\n2 b/c\n3 b c\n"), ("2 b\n1 a\n2 b\n", "1 a\n2 b\n"), ("", "")]
+        {
+            assert_eq!(in_order(listing.to_owned()), expected);
         }
     }
 
