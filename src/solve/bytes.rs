@@ -350,7 +350,8 @@ fn read_stored<T>(
     layer: &Layer,
     take: impl FnOnce(&mut dyn Read) -> Result<T, Cause>,
 ) -> Result<T, Cause> {
-    let blob = store.open_blob(&layer.blob)?;
+    // The diff id finds damage of what this process has hashed when it wrote it.
+    let blob = store.open_blob(&layer.blob)?.hashed_once();
     let (taken, found) = std::thread::scope(|scope| -> Result<_, Cause> {
         // One thread verifies the blob and decompresses it, this one hashes and takes apart what comes of it.
         let inner = ReadAhead::start(scope, layer::decompress(blob)?);

@@ -88,6 +88,26 @@ fn damage_is_found_when_read_and_when_checked() {
 }
 
 #[test]
+fn damage_of_what_was_just_written_is_left_to_those_who_find_it_themselves() {
+    for (written_here, once, found) in
+        [(true, true, false), (true, false, true), (false, true, true), (false, false, true)]
+    {
+        let place = tempfile::tempdir().unwrap();
+        let open = || Store::open(&place.path().join("store")).unwrap();
+        let wrote = open();
+        let mut writer = wrote.writer().unwrap();
+        writer.write_all(b"whole").unwrap();
+        writer.commit().unwrap();
+        fs::write(wrote.blob_path(&Digest::of(b"whole")), b"whale").unwrap();
+        let store = if written_here { wrote } else { open() };
+        let reader = store.open_blob(&blob(b"whole")).unwrap();
+        let mut reader = if once { reader.hashed_once() } else { reader };
+        let read = reader.read_to_end(&mut Vec::new());
+        assert_eq!(read.is_err(), found, "written here: {written_here}, hashed once: {once}");
+    }
+}
+
+#[test]
 fn verifying_reads_no_further_than_promised() {
     let promised = blob(b"abc");
     let mut source = &b"abcdef"[..];
