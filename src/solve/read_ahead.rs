@@ -1,7 +1,8 @@
 //! Reading a stream on a thread of its own, a few chunks ahead of whoever uses it.
 
 use std::io::{self, Read};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::mem;
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::thread::Scope;
 
 const CHUNK_BYTES: usize = 256 << 10;
@@ -11,8 +12,39 @@ const CHUNKS: usize = 4;
 /// The stream's bytes as they come from its thread, which ends with the stream, with an error, or when this is
 /// dropped.
 pub(super) struct ReadAhead {
-    chunks: Receiver<io::Result<Vec<u8>>>,
-    chunk: io::Cursor<Vec<u8>>,
+    full: Receiver<io::Result<Chunk>>,
+    used: Sender<Chunk>,
+    chunk: Chunk,
+    /// How much of the chunk was taken.
+    at: usize,
+}
+
+/// The first bytes of a buffer.
+struct Chunk {
+    bytes: Box<[u8]>,
+    filled: usize,
+}
+
+impl Default for Chunk {
+    fn default() -> Self {
+        Self { bytes: vec![0; CHUNK_BYTES].into(), filled: 0 }
+    }
+}
+
+impl Chunk {
+    /// Reads until it is full or the stream ends.
+    fn fill(&mut self, stream: &mut impl Read) -> io::Result<()> {
+        self.filled = 0;
+        while self.filled < CHUNK_BYTES {
+            match stream.read(&mut self.bytes[self.filled..]) {
+                Ok(0) => break,
+                Ok(count) => self.filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
 }
 
 impl ReadAhead {
@@ -21,37 +53,38 @@ impl ReadAhead {
         scope: &'scope Scope<'scope, '_>,
         mut stream: impl Read + Send + 'scope,
     ) -> Self {
-        let (sender, chunks) = sync_channel(CHUNKS);
+        let (sender, full) = sync_channel(CHUNKS);
+        let (used, empty) = channel();
         scope.spawn(move || {
             loop {
-                let mut chunk = Vec::with_capacity(CHUNK_BYTES);
-                let read = stream.by_ref().take(CHUNK_BYTES as u64).read_to_end(&mut chunk);
-                let last = !matches!(read, Ok(CHUNK_BYTES));
+                let mut chunk: Chunk = empty.try_recv().unwrap_or_default();
+                let failed = chunk.fill(&mut stream).err().map(Err);
+                let last = failed.is_some() || chunk.filled < CHUNK_BYTES;
                 // What was read before an error counts.
-                let full = (!chunk.is_empty()).then_some(Ok(chunk));
-                let failed = read.err().map(Err);
+                let full = (chunk.filled > 0).then_some(Ok(chunk));
                 let open = full.into_iter().chain(failed).all(|message| sender.send(message).is_ok());
                 if last || !open {
                     return;
                 }
             }
         });
-        Self { chunks, chunk: io::Cursor::default() }
+        Self { full, used, chunk: Chunk::default(), at: 0 }
     }
 }
 
 impl Read for ReadAhead {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let count = self.chunk.read(buffer)?;
-            if count > 0 || buffer.is_empty() {
-                return Ok(count);
-            }
-            match self.chunks.recv() {
-                Ok(chunk) => self.chunk = io::Cursor::new(chunk?),
-                Err(_) => return Ok(0),
-            }
+        if self.at == self.chunk.filled {
+            let Ok(next) = self.full.recv() else { return Ok(0) };
+            let used = mem::replace(&mut self.chunk, next?);
+            self.at = 0;
+            // The thread may be done.
+            let _ = self.used.send(used);
         }
+        let count = buffer.len().min(self.chunk.filled - self.at);
+        buffer[..count].copy_from_slice(&self.chunk.bytes[self.at..self.at + count]);
+        self.at += count;
+        Ok(count)
     }
 }
 
