@@ -8,6 +8,9 @@
 //! * **plain**: one directory holds the whole state. [`index`] remembers before a step what the disk says of
 //!   every file; [`scan_plain`] reads only files of which that has changed.
 //!
+//! The items of a layer are written by a thread of their own while the next ones are taken out of its tar
+//! ([`write_layer`]).
+//!
 //! In go a tree, changes or the items of a layer; out come [`crate::tree::Changes`], sorted and with the
 //! place of their files' bytes. What changed is always the difference of two trees, however it was observed.
 //!
@@ -19,7 +22,9 @@
 
 mod disk;
 mod error;
+mod metadata;
 mod plain;
+mod queue;
 mod remove;
 mod upper;
 mod walk;
@@ -28,9 +33,10 @@ mod write;
 pub use disk::{Disk, Marks};
 pub use error::Error;
 pub use plain::{Index, index, scan_plain};
+pub use queue::write_layer;
 pub use remove::{remove_stubs, remove_tree};
 pub use upper::{prepare_upper, scan_upper};
-pub use write::{Form, Writer, write_changes};
+pub use write::{Form, write_changes};
 
 #[cfg(test)]
 mod tests;

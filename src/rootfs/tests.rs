@@ -1,14 +1,28 @@
 //! Layers written to real directories and read back.
 
+mod queue;
+
 use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 
+use super::write::Writer;
 use super::*;
 use crate::layer::{self, Compression, DEFAULT_MEMORY_BYTES, PackOptions, pack};
 use crate::path::RelPath;
 use crate::time::Timestamp;
 use crate::tree::testing::{file, linked, symlink, with_xattr};
 use crate::tree::{Bytes, Change, Changes, Entry, Kind, List, Meta, Origin, Tree, diff};
+
+/// Why [`write_layer`] failed.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Layer(#[from] layer::Error),
+    #[error(transparent)]
+    Rootfs(#[from] Error),
+}
 
 /// What root of the machine can hold.
 const ALL: Disk = Disk { owners: true, devices: true, marks: Marks::Trusted };
@@ -50,6 +64,11 @@ fn everything() -> Tree {
         (path("dev/pipe"), of(Kind::Fifo)),
         (path("dev/sda"), of(Kind::BlockDevice { major: 8, minor: 300 })),
         (path("dev/null"), of(Kind::CharDevice { major: 1, minor: 3 })),
+        // What is made in a directory with this bit has its group, and directories have the bit.
+        (path("group"), directory(0o2775, 4, 17)),
+        (path("group/in"), owned(file("in"), 0o664, 6, 18)),
+        (path("group/own"), owned(file("in"), 0o664, 4, 19)),
+        (path("group/sub"), directory(0o755, 4, 20)),
         (path("link"), symlink("/etc/../nowhere")),
         (path("one"), linked("same", Some(1))),
         (path("two"), linked("same", Some(1))),
@@ -205,8 +224,8 @@ fn stubs_go_and_times_stay() {
     assert_eq!(fs_err::metadata(at("etc")).unwrap().modified().unwrap(), before);
 }
 
-/// Packs `changes` and reads the layer back into `writer`.
-fn through_a_tar(changes: &Changes, mut writer: Writer) -> Changes {
+/// Packs `changes` and reads the layer back into the directory `root`.
+fn through_a_tar(changes: &Changes, root: &Path, form: Form) -> Changes {
     let options = PackOptions {
         compression: Compression::None,
         jobs: 1,
@@ -215,9 +234,7 @@ fn through_a_tar(changes: &Changes, mut writer: Writer) -> Changes {
     };
     let mut layer = Vec::new();
     pack(changes, &options, layer::Hints::default(), &mut layer).unwrap();
-    let read = layer::read(&*layer, &mut writer).unwrap();
-    writer.finish().unwrap();
-    read
+    write_layer(root, form, ALL, |sink| layer::read(&*layer, sink).map_err(Failure::from)).unwrap()
 }
 
 #[test]
@@ -230,12 +247,12 @@ fn a_layer_goes_from_its_tar_to_the_disk() {
     let upper = place.path().join("upper");
     prepare_upper(&upper, &tree, ALL).unwrap();
     let changes = with_bytes(diff(&empty, &tree));
-    let read = through_a_tar(&changes, Writer::new(&upper, Form::Layer, ALL).unwrap());
+    let read = through_a_tar(&changes, &upper, Form::Layer);
     assert_eq!(scan_upper(&upper, &empty, ALL).unwrap().list, read.list);
 
     let state = place.path().join("state");
     prepare_upper(&state, &tree, ALL).unwrap();
-    through_a_tar(&changes, Writer::new(&state, Form::State, ALL).unwrap());
+    through_a_tar(&changes, &state, Form::State);
     let before = index(&state).unwrap();
     // A second layer that takes some of it away and puts other things there.
     let mut expected = tree.clone();
@@ -244,7 +261,7 @@ fn a_layer_goes_from_its_tar_to_the_disk() {
     expected.insert(&path("dev"), file("new"));
     expected.insert(&path("two"), linked("new", None));
     let step = with_bytes(diff(&tree, &expected));
-    let read = through_a_tar(&step, Writer::new(&state, Form::State, ALL).unwrap());
+    let read = through_a_tar(&step, &state, Form::State);
     let seen = scan_plain(&state, &before, &tree, ALL).unwrap();
     assert_eq!(tree.apply(&seen).listing().to_string(), tree.apply(&read).listing().to_string());
 }
@@ -262,8 +279,8 @@ fn a_whiteout_spares_what_its_own_layer_brought() {
     write_changes(&state, &with_bytes(diff(&Tree::empty(), &lower)), Form::State, ALL).unwrap();
     let mut writer = Writer::new(&state, Form::State, ALL).unwrap();
     writer.entry(&path("a/y"), &meta, &Kind::Directory).unwrap();
-    writer.file(&path("a/y/own"), &meta, &mut &b"new"[..]).unwrap();
-    writer.file(&path("b"), &meta, &mut &b"new"[..]).unwrap();
+    writer.file(&path("a/y/own"), &meta, |file| file.write_all(b"new")).unwrap();
+    writer.file(&path("b"), &meta, |file| file.write_all(b"new")).unwrap();
     writer.opaque(&path("a")).unwrap();
     writer.whiteout(&path("b")).unwrap();
     writer.finish().unwrap();

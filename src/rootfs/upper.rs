@@ -7,13 +7,12 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{FileType, XattrFlags};
-use rustix::io::Errno;
+use rustix::fs::FileType;
 
 use super::disk::Disk;
 use super::error::{At as _, Error};
+use super::metadata::{attribute, set_metadata};
 use super::walk::{self, Found, open_file};
-use super::write::set_metadata;
 use crate::digest::{Digest, Hasher};
 use crate::path::RelPath;
 use crate::tree::{Change, Changes, Entry, Kind, LinkGroup, List, Origin, Tree, Xattrs, diff};
@@ -31,7 +30,7 @@ pub fn prepare_upper(directory: &Path, lower: &Tree, disk: Disk) -> Result<(), E
     fs_err::create_dir(directory).at("make", directory, &root)?;
     let Some(entry) = lower.get(&root) else { return Ok(()) };
     let handle = walk::open_root(directory).at("open", directory, &root)?;
-    set_metadata(handle.as_fd(), c".", &entry.meta, FileType::Directory, disk).at("prepare", directory, &root)
+    set_metadata(handle.as_fd(), c".", &entry.meta, disk).at("prepare", directory, &root)
 }
 
 /// Reads what a step changed from its upper directory: the difference to `lower`. The directory is the place of
@@ -177,33 +176,6 @@ fn digest_of(at: BorrowedFd<'_>, name: &CStr) -> io::Result<(u64, Digest)> {
             }
         }
     }
-}
-
-/// Reads an extended attribute; `None` if there is none.
-fn attribute(at: BorrowedFd<'_>, name: &CStr, attribute: &str) -> io::Result<Option<Vec<u8>>> {
-    const ENOUGH: usize = 256;
-    let mut value = vec![0; ENOUGH];
-    // Attributes have no call relative to a directory; its own place in /proc gives the path one.
-    let path = super::write::proc_path(at, name);
-    match rustix::fs::lgetxattr(&*path, attribute, &mut value) {
-        Ok(size) => {
-            value.truncate(size);
-            Ok(Some(value))
-        }
-        Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::PERM) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Sets an extended attribute.
-pub(super) fn set_attribute(
-    at: BorrowedFd<'_>,
-    name: &CStr,
-    attribute: &CStr,
-    value: &[u8],
-) -> io::Result<()> {
-    let path = super::write::proc_path(at, name);
-    Ok(rustix::fs::lsetxattr(&*path, attribute, value, XattrFlags::empty())?)
 }
 
 /// Puts the link groups into entries of files that have several names among them. A name whose other names are

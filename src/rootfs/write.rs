@@ -2,20 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::{CStr, CString, OsStr};
-use std::io::{self, Read};
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use super::disk::Disk;
 use super::error::{At as _, Error};
+use super::metadata::{set_attribute, set_metadata, set_permissions, times_of, times_of_seconds};
 use super::remove::remove_at;
-use super::upper::set_attribute;
 use super::walk;
-use crate::layer;
 use crate::path::RelPath;
 use crate::tree::{Bytes, Change, Changes, Entry, Kind, LinkGroup, Meta};
 
@@ -33,7 +33,7 @@ pub enum Form {
 ///
 /// Dropping it without [`Writer::finish`] leaves directories with the time of their writing.
 #[derive(Debug)]
-pub struct Writer {
+pub(super) struct Writer {
     root: PathBuf,
     handle: OwnedFd,
     form: Form,
@@ -52,7 +52,7 @@ impl Writer {
     ///
     /// # Errors
     /// If it cannot be opened.
-    pub fn new(root: &Path, form: Form, disk: Disk) -> Result<Self, Error> {
+    pub(super) fn new(root: &Path, form: Form, disk: Disk) -> Result<Self, Error> {
         let handle = walk::open_root(root).at("open", root, &RelPath::root())?;
         Ok(Self {
             root: root.to_owned(),
@@ -66,28 +66,24 @@ impl Writer {
         })
     }
 
-    /// Writes a regular file.
+    /// Writes a regular file, its content by `fill`.
     ///
     /// # Errors
     /// If it cannot be written or its content not be read.
-    pub fn file(&mut self, path: &RelPath, meta: &Meta, content: &mut dyn Read) -> Result<(), Error> {
+    pub(super) fn file(
+        &mut self,
+        path: &RelPath,
+        meta: &Meta,
+        fill: impl FnOnce(&mut File) -> io::Result<()>,
+    ) -> Result<(), Error> {
         self.note(path);
         let root = self.root.clone();
         let (disk, (parent, name)) = (self.disk, self.place(path)?);
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let create = || rustix::fs::openat(parent, &*name, flags, Mode::RUSR | Mode::WUSR);
-        let mut write = || -> io::Result<()> {
-            let file = match create() {
-                // Rare: most layers say a name once.
-                Err(Errno::EXIST) => {
-                    remove_at(parent, OsStr::from_bytes(name.to_bytes()))?;
-                    create()?
-                }
-                result => result?,
-            };
-            let mut file = fs_err::File::from_parts(file.into(), name.to_string_lossy().into_owned());
-            io::copy(content, &mut file)?;
-            set_metadata(parent, &name, meta, FileType::RegularFile, disk)
+        let create = || rustix::fs::openat(parent, &*name, flags, open_mode(meta));
+        let write = || -> io::Result<()> {
+            fill(&mut in_place(parent, &name, create)?.into())?;
+            set_metadata(parent, &name, meta, disk)
         };
         write().at("write", &root, path)
     }
@@ -99,7 +95,7 @@ impl Writer {
     ///
     /// # Panics
     /// If `kind` is a regular file, whose content is not at hand.
-    pub fn entry(&mut self, path: &RelPath, meta: &Meta, kind: &Kind) -> Result<(), Error> {
+    pub(super) fn entry(&mut self, path: &RelPath, meta: &Meta, kind: &Kind) -> Result<(), Error> {
         self.note(path);
         if self.disk.cannot_hold(kind) {
             self.skipped.insert(path.clone());
@@ -110,28 +106,20 @@ impl Writer {
         }
         let root = self.root.clone();
         let (disk, (parent, name)) = (self.disk, self.place(path)?);
-        let mode = Mode::RUSR | Mode::WUSR;
-        let node = |kind, major, minor| -> io::Result<FileType> {
-            rustix::fs::mknodat(parent, &*name, kind, mode, rustix::fs::makedev(major, minor))?;
-            Ok(kind)
+        let node = |kind, major, minor| {
+            let device = rustix::fs::makedev(major, minor);
+            rustix::fs::mknodat(parent, &*name, kind, open_mode(meta), device)
         };
-        let make = || -> io::Result<()> {
-            remove_at(parent, OsStr::from_bytes(name.to_bytes()))?;
-            let made = match kind {
-                Kind::Symlink { target } => {
-                    rustix::fs::symlinkat(&**target, parent, &*name)?;
-                    FileType::Symlink
-                }
-                Kind::CharDevice { major, minor } => node(FileType::CharacterDevice, *major, *minor)?,
-                Kind::BlockDevice { major, minor } => node(FileType::BlockDevice, *major, *minor)?,
-                Kind::Fifo => node(FileType::Fifo, 0, 0)?,
-                Kind::Directory | Kind::File { .. } => {
-                    unreachable!("directories and files are made elsewhere")
-                }
-            };
-            set_metadata(parent, &name, meta, made, disk)
+        let make = || match kind {
+            Kind::Symlink { target } => rustix::fs::symlinkat(&**target, parent, &*name),
+            Kind::CharDevice { major, minor } => node(FileType::CharacterDevice, *major, *minor),
+            Kind::BlockDevice { major, minor } => node(FileType::BlockDevice, *major, *minor),
+            Kind::Fifo => node(FileType::Fifo, 0, 0),
+            Kind::Directory | Kind::File { .. } => unreachable!("directories and files are made elsewhere"),
         };
-        make().at("make", &root, path)
+        in_place(parent, &name, make)
+            .and_then(|()| set_metadata(parent, &name, meta, disk))
+            .at("make", &root, path)
     }
 
     fn directory(&mut self, path: &RelPath, meta: &Meta) -> Result<(), Error> {
@@ -139,14 +127,13 @@ impl Writer {
         let disk = self.disk;
         self.times.insert(path.clone(), times_of(meta));
         if path.is_root() {
-            return set_metadata(self.handle.as_fd(), c".", meta, FileType::Directory, disk)
-                .at("set up", &root, path);
+            return set_permissions(self.handle.as_fd(), c".", meta, disk).at("set up", &root, path);
         }
         let form = self.form;
         let (parent, name) = self.place(path)?;
         let make = || -> io::Result<()> {
             let hidden = make_directory(parent, &name)? == Before::Whiteout;
-            set_metadata(parent, &name, meta, FileType::Directory, disk)?;
+            set_permissions(parent, &name, meta, disk)?;
             // A directory that takes the place of a whiteout shows nothing of lower layers.
             if hidden && form == Form::Layer { mark_opaque(parent, &name, disk) } else { Ok(()) }
         };
@@ -157,7 +144,7 @@ impl Writer {
     ///
     /// # Errors
     /// If there is no such file, or the name cannot be made.
-    pub fn link(&mut self, path: &RelPath, target: &RelPath) -> Result<(), Error> {
+    pub(super) fn link(&mut self, path: &RelPath, target: &RelPath) -> Result<(), Error> {
         self.note(path);
         if self.skipped.contains(target) {
             self.skipped.insert(path.clone());
@@ -168,11 +155,8 @@ impl Writer {
         // The cached handle is about to move on to the other parent.
         let from = from.try_clone_to_owned().at("link", &root, target)?;
         let (parent, name) = self.place(path)?;
-        let link = || -> io::Result<()> {
-            remove_at(parent, OsStr::from_bytes(name.to_bytes()))?;
-            Ok(rustix::fs::linkat(&from, &*old, parent, &*name, AtFlags::empty())?)
-        };
-        link().at("link", &root, path)
+        let link = || rustix::fs::linkat(&from, &*old, parent, &*name, AtFlags::empty());
+        in_place(parent, &name, link).at("link", &root, path)
     }
 
     fn note(&mut self, path: &RelPath) {
@@ -185,7 +169,7 @@ impl Writer {
     ///
     /// # Errors
     /// If that cannot be marked, or done.
-    pub fn whiteout(&mut self, path: &RelPath) -> Result<(), Error> {
+    pub(super) fn whiteout(&mut self, path: &RelPath) -> Result<(), Error> {
         let (root, disk) = (self.root.clone(), self.disk);
         if self.form == Form::State {
             self.last = None;
@@ -212,7 +196,7 @@ impl Writer {
     ///
     /// # Errors
     /// If that cannot be marked, or done.
-    pub fn opaque(&mut self, path: &RelPath) -> Result<(), Error> {
+    pub(super) fn opaque(&mut self, path: &RelPath) -> Result<(), Error> {
         let (root, form, disk) = (self.root.clone(), self.form, self.disk);
         // The directory itself is made if need be, as the directory of anything in it would be.
         let handle = self.open_parent(path).at("open", &root, path)?;
@@ -259,7 +243,7 @@ impl Writer {
     ///
     /// # Errors
     /// If a directory is gone or cannot be touched.
-    pub fn finish(self) -> Result<Vec<RelPath>, Error> {
+    pub(super) fn finish(self) -> Result<Vec<RelPath>, Error> {
         // Setting the time of a directory does not change that of its parent, so any order will do.
         for (path, times) in &self.times {
             let set = rustix::fs::openat2(&self.handle, path.as_path(), DIRECTORY, Mode::empty(), CONFINED)
@@ -329,6 +313,22 @@ impl Writer {
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 const CONFINED: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS);
 
+/// Makes something at `name`. What stands there makes room; that is rare, for most layers say a name once.
+fn in_place<T>(parent: BorrowedFd<'_>, name: &CStr, make: impl Fn() -> Result<T, Errno>) -> io::Result<T> {
+    match make() {
+        Err(Errno::EXIST) => {
+            remove_at(parent, OsStr::from_bytes(name.to_bytes()))?;
+            Ok(make()?)
+        }
+        result => Ok(result?),
+    }
+}
+
+/// The mode to make something with: the one that it gets, but for the bits that only its owner may give it.
+fn open_mode(meta: &Meta) -> Mode {
+    Mode::from_raw_mode((meta.mode & 0o777).into())
+}
+
 /// What stood where a directory is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Before {
@@ -359,63 +359,6 @@ fn make_directory(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<Before> {
 fn mark_opaque(at: BorrowedFd<'_>, name: &CStr, disk: Disk) -> io::Result<()> {
     let attribute = CString::new(disk.opaque_attribute())?;
     set_attribute(at, name, &attribute, b"y")
-}
-
-fn times_of(meta: &Meta) -> Timestamps {
-    times_of_seconds(meta.mtime.0)
-}
-
-fn times_of_seconds(seconds: i64) -> Timestamps {
-    let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
-    Timestamps { last_access: time, last_modification: time }
-}
-
-/// Gives what stands at `name` its owner, mode, attributes and time, in the order in which none undoes
-/// another: a new owner clears setuid bits and capabilities.
-pub(super) fn set_metadata(
-    at: BorrowedFd<'_>,
-    name: &CStr,
-    meta: &Meta,
-    kind: FileType,
-    disk: Disk,
-) -> io::Result<()> {
-    if disk.owners {
-        let (uid, gid) = (Uid::from_raw(meta.uid), Gid::from_raw(meta.gid));
-        rustix::fs::chownat(at, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
-    }
-    if kind != FileType::Symlink {
-        rustix::fs::chmodat(at, name, Mode::from_raw_mode(meta.mode.into()), AtFlags::empty())?;
-        for (attribute, value) in meta.xattrs.iter().flat_map(|attributes| attributes.iter()) {
-            let attribute = CString::new(&**attribute)?;
-            match set_attribute(at, name, &attribute, value) {
-                // A disk without attributes; the entries have them.
-                Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {}
-                result => result?,
-            }
-        }
-    }
-    Ok(rustix::fs::utimensat(at, name, &times_of(meta), AtFlags::SYMLINK_NOFOLLOW)?)
-}
-
-/// Returns a path to `name` in the directory, for calls that take no directory handle.
-pub(super) fn proc_path(at: BorrowedFd<'_>, name: &CStr) -> CString {
-    let mut path = format!("/proc/self/fd/{}/", at.as_raw_fd()).into_bytes();
-    path.extend_from_slice(name.to_bytes());
-    CString::new(path).expect("a name that was a C string has no zero byte")
-}
-
-/// A layer that is being read can go to the disk in the same pass.
-impl layer::Sink for Writer {
-    fn take(&mut self, path: &RelPath, item: layer::Item<'_>) -> io::Result<()> {
-        match item {
-            layer::Item::Entry { meta, kind } => self.entry(path, meta, kind),
-            layer::Item::File { meta, content, .. } => self.file(path, meta, content),
-            layer::Item::Link { target } => self.link(path, target),
-            layer::Item::Whiteout => self.whiteout(path),
-            layer::Item::Opaque => self.opaque(path),
-        }
-        .map_err(io::Error::other)
-    }
 }
 
 /// Writes `changes` whose origins hold the bytes, as one layer; returns the entries that the disk cannot
@@ -455,7 +398,7 @@ fn write_file(
     let origin =
         changes.origins.get(usize::from(origin)).ok_or_else(|| Error::NoBytes { path: path.clone() })?;
     match &origin.bytes {
-        Bytes::Inline(bytes) => writer.file(path, &entry.meta, &mut &**bytes),
+        Bytes::Inline(bytes) => writer.file(path, &entry.meta, |file| file.write_all(bytes)),
         Bytes::Directory(directory) => {
             let source = origin.locate(path);
             let open = || -> io::Result<fs_err::File> {
@@ -465,7 +408,7 @@ fn write_file(
                 Ok(fs_err::File::from_parts(file.into(), directory.join(source.as_path())))
             };
             let mut file = open().at("read", directory, &source)?;
-            writer.file(path, &entry.meta, &mut file)
+            writer.file(path, &entry.meta, |to| io::copy(&mut file, to).map(drop))
         }
     }
 }

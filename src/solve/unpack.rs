@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::error::Cause;
 use super::{Snapshot, Workshop, bytes, pack};
 use crate::digest::Digest;
-use crate::layer::{Compression, PackOptions, index};
-use crate::rootfs::{self, Disk, Form, Writer};
+use crate::layer::{Compression, PackOptions, Sink, index};
+use crate::rootfs::{self, Disk, Form};
 use crate::sandbox::{Isolation, Overlay};
 use crate::store::{Scratch, TreeSlot};
 use crate::tree::{Changes, Origin};
@@ -124,9 +124,8 @@ fn make(snapshot: &Snapshot, workshop: &Workshop<'_>) -> Result<PathBuf, Cause> 
                     rootfs::write_changes(&slot.path(), &changes, Form::Layer, disk)?;
                 }
                 None => {
-                    let mut writer = Writer::new(&slot.path(), Form::Layer, disk)?;
-                    let changes = bytes::read_blob(snapshot, workshop, &mut writer)?;
-                    writer.finish()?;
+                    let read = |sink: &mut dyn Sink| bytes::read_blob(snapshot, workshop, sink);
+                    let changes = rootfs::write_layer(&slot.path(), Form::Layer, disk, read)?;
                     bytes::keep_changes(snapshot, changes, workshop)?;
                 }
             }
@@ -247,9 +246,8 @@ fn write_layers(stack: &[&Arc<Snapshot>], root: &Path, workshop: &Workshop<'_>) 
             rootfs::write_changes(root, &*snapshot.changes(workshop)?, Form::State, disk)?;
             continue;
         }
-        let mut writer = Writer::new(root, Form::State, disk)?;
-        let changes = bytes::read_blob(snapshot, workshop, &mut writer)?;
-        writer.finish()?;
+        let read = |sink: &mut dyn Sink| bytes::read_blob(snapshot, workshop, sink);
+        let changes = rootfs::write_layer(root, Form::State, disk, read)?;
         if snapshot.known_changes(workshop).is_none() {
             bytes::keep_changes(snapshot, changes, workshop)?;
         }

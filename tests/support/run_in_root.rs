@@ -15,13 +15,13 @@ use kiln::event::Stream;
 use kiln::layer::{self, decompress};
 use kiln::path::RelPath;
 use kiln::rootfs::{
-    Disk, Form, Index, Writer, index, prepare_upper, remove_stubs, remove_tree, scan_plain, scan_upper,
+    Disk, Form, Index, index, prepare_upper, remove_stubs, remove_tree, scan_plain, scan_upper, write_layer,
 };
 use kiln::sandbox::{
     Cancel, Launcher, Network, Overlay, Root, Spec, Upper, child_main, enter_user_namespace, hosts, probe,
     run,
 };
-use kiln::tree::{Change, Tree};
+use kiln::tree::{Change, Changes, Tree};
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -133,10 +133,8 @@ fn unpack(directory: &Path, file: &str, disk: Disk) -> Fallible<Tree> {
         layer::read(stream, &mut layer::Discard)?
     } else {
         prepare_upper(directory, &Tree::empty(), disk)?;
-        let mut writer = Writer::new(directory, Form::Layer, disk)?;
-        let changes = layer::read(stream, &mut writer)?;
-        writer.finish()?;
-        changes
+        let read = |sink: &mut dyn layer::Sink| -> Fallible<Changes> { Ok(layer::read(stream, sink)?) };
+        write_layer(directory, Form::Layer, disk, read)?
     };
     Ok(Tree::empty().apply(&changes))
 }
