@@ -12,7 +12,7 @@
 //! * The stream is cut into blocks, and where it is cut follows from the entries alone (see `plan`). Blocks
 //!   are compressed on their own and joined in order: gzip members or zstd frames, which every reader of
 //!   layers takes (RFC 1952 section 2.2, RFC 8878 section 3.1). So the bytes do not depend on the number of
-//!   threads.
+//!   threads. A block that seems not to be worth compressing is stored in its member (RFC 1951 section 3.2.4).
 //! * Blocks that an earlier version of the layer has too are copied from its blob, compressed, and their files are
 //!   not opened ([`Earlier`]). The bytes are the same with and without.
 //! * Memory is a constant. A block is read only when it is less than a window ahead of the one that is

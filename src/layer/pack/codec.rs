@@ -9,7 +9,7 @@ use super::{Compression, Error};
 /// A compressor of blocks.
 pub(super) enum Codec {
     None,
-    Gzip { compressor: libdeflater::Compressor, decompressor: libdeflater::Decompressor },
+    Gzip { compressor: libdeflater::Compressor, dense: Dense, decompressor: libdeflater::Decompressor },
     Zstd { compressor: zstd::bulk::Compressor<'static>, decompressor: zstd::bulk::Decompressor<'static> },
 }
 
@@ -21,7 +21,7 @@ impl Codec {
                 let level = libdeflater::CompressionLvl::new(i32::from(level).min(12));
                 let level = level.unwrap_or_else(|_| libdeflater::CompressionLvl::best());
                 let compressor = libdeflater::Compressor::new(level);
-                Self::Gzip { compressor, decompressor: libdeflater::Decompressor::new() }
+                Self::Gzip { compressor, dense: Dense::new(), decompressor: libdeflater::Decompressor::new() }
             }
             Compression::Zstd { level } => {
                 let level = i32::from(level.clamp(1, 22));
@@ -35,7 +35,8 @@ impl Codec {
     pub(super) fn compress(&mut self, block: Arc<Buffer>, buffers: &Buffers) -> Result<Arc<Buffer>, Error> {
         match self {
             Self::None => Ok(block),
-            Self::Gzip { compressor, .. } => {
+            Self::Gzip { compressor, dense, .. } => {
+                let compressor = if dense.is(&block) { &mut dense.store } else { compressor };
                 let mut member = buffers.take(compressor.gzip_compress_bound(block.len()));
                 let len = compressor
                     .gzip_compress(&block, &mut member)
@@ -68,5 +69,88 @@ impl Codec {
             Self::Zstd { decompressor, .. } => decompressor.decompress_to_buffer(bytes, block)?,
         };
         if found == len { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
+    }
+}
+
+/// Finds blocks that no compressor makes smaller: pictures, films, archives, models. libdeflate looks for matches in them as
+/// long as in text, and longer than all else takes together; zstd gives up by itself.
+pub(super) struct Dense {
+    probe: libdeflater::Compressor,
+    store: libdeflater::Compressor,
+}
+
+/// A block is judged by so many samples, each from its own part of it.
+const SAMPLES: usize = 8;
+const SAMPLE_BYTES: usize = 8 << 10;
+/// A sample that fits in here can be compressed.
+const WORTHWHILE_BYTES: usize = SAMPLE_BYTES / 100 * 98;
+
+impl Dense {
+    fn new() -> Self {
+        let of = |level| {
+            let level = libdeflater::CompressionLvl::new(level);
+            libdeflater::Compressor::new(level.unwrap_or_else(|_| libdeflater::CompressionLvl::fastest()))
+        };
+        Self { probe: of(1), store: of(0) }
+    }
+
+    /// Tells whether no part of `block` seems to be worth compressing.
+    fn is(&mut self, block: &[u8]) -> bool {
+        let mut room = [0; WORTHWHILE_BYTES];
+        let part = block.len() / SAMPLES;
+        // Short blocks are done at once.
+        part >= SAMPLE_BYTES
+            && block
+                .chunks_exact(part)
+                .all(|part| self.probe.deflate_compress(&part[..SAMPLE_BYTES], &mut room).is_err())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes without a pattern: what a pseudo-random generator gives (Knuth's constants).
+    fn noise(len: usize) -> Vec<u8> {
+        let mut state = 1_u64;
+        let step = |_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 56) as u8
+        };
+        (0..len).map(step).collect()
+    }
+
+    #[test]
+    fn what_cannot_be_made_smaller_is_stored_and_the_rest_compressed() {
+        let text = b"some words that come again and again, ".repeat(1000);
+        let noise = noise(1 << 20);
+        let mixed = |at: usize| {
+            let mut block = noise.clone();
+            // As long as two parts, so that a sample lies in it wherever it begins.
+            let len = 2 * noise.len() / SAMPLES;
+            block[at..at + len].copy_from_slice(&text.repeat(8)[..len]);
+            block
+        };
+        for (name, block, stored) in [
+            ("noise", noise.clone(), true),
+            ("text", text.repeat(30), false),
+            ("zeros", vec![0; 1 << 20], false),
+            ("text in front", mixed(0), false),
+            ("text somewhere", mixed(333_333), false),
+            ("text behind", mixed(3 << 18), false),
+            ("little noise", noise[..SAMPLES * SAMPLE_BYTES - 1].to_vec(), false),
+        ] {
+            assert_eq!(Dense::new().is(&block), stored, "{name}");
+            let (mut codec, buffers) =
+                (Codec::new(Compression::Gzip { level: 4 }).unwrap(), Buffers::default());
+            let mut buffer = buffers.take(block.len());
+            buffer.copy_from_slice(&block);
+            let member = codec.compress(Arc::new(buffer), &buffers).unwrap();
+            let most = if stored { block.len() + block.len() / 1000 } else { block.len() };
+            assert!(member.len() <= most + 100, "{name}: {} of {}", member.len(), block.len());
+            let mut back = vec![1; block.len()];
+            codec.decompress(&member, &mut back).unwrap();
+            assert!(back == block, "{name}");
+        }
     }
 }
