@@ -60,7 +60,7 @@ impl Directory {
         let root = open_directory(rustix::fs::CWD, &path)
             .map_err(|errno| Error::Open { path: path.clone(), source: errno.into() })?;
         let ignore = ignore.unwrap_or_default();
-        let listing = with_readers(|| walk::list(&root, &ignore))?;
+        let listing = walk::list(&root, &ignore)?;
         Ok(Self {
             path: Arc::new(path),
             root,

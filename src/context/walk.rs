@@ -17,6 +17,7 @@ use rustix::io::Errno;
 
 use crate::context::Error;
 use crate::context::listing::{FileTime, Folder, Identity, Kind, Node, detail};
+use crate::context::readers::with_readers;
 use crate::path::RelPath;
 use crate::pattern::{Ignore, Trail, Verdict};
 
@@ -53,9 +54,11 @@ impl Walk<'_> {
             return Ok(folder);
         }
         let mut below: Box<[Folder]> = inner.iter().map(|_| Folder::default()).collect();
-        below.par_iter_mut().zip(&inner).try_for_each(|(below, inner)| {
-            *below = self.folder(&path.child(folder.name(inner.index)), &inner.trail)?;
-            Ok(())
+        with_readers(|| {
+            below.par_iter_mut().zip(&inner).try_for_each(|(below, inner)| {
+                *below = self.folder(&path.child(folder.name(inner.index)), &inner.trail)?;
+                Ok(())
+            })
         })?;
         folder.folders = below;
         // An excluded directory is kept only for what is re-included below it.
