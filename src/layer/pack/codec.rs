@@ -89,7 +89,7 @@ impl Dense {
     fn new() -> Self {
         let of = |level| {
             let level = libdeflater::CompressionLvl::new(level);
-            libdeflater::Compressor::new(level.unwrap_or_else(|_| libdeflater::CompressionLvl::fastest()))
+            libdeflater::Compressor::new(level.expect("libdeflate has levels 0 to 12"))
         };
         Self { probe: of(1), store: of(0) }
     }
@@ -109,21 +109,14 @@ impl Dense {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Bytes without a pattern: what a pseudo-random generator gives (Knuth's constants).
-    fn noise(len: usize) -> Vec<u8> {
-        let mut state = 1_u64;
-        let step = |_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 56) as u8
-        };
-        (0..len).map(step).collect()
-    }
+    use crate::digest::Digest;
 
     #[test]
     fn what_cannot_be_made_smaller_is_stored_and_the_rest_compressed() {
         let text = b"some words that come again and again, ".repeat(1000);
-        let noise = noise(1 << 20);
+        // Digests have no pattern.
+        let noise: Vec<u8> =
+            (0..1_u32 << 15).flat_map(|number| *Digest::of(number.to_le_bytes()).as_bytes()).collect();
         let mixed = |at: usize| {
             let mut block = noise.clone();
             // As long as two parts, so that a sample lies in it wherever it begins.
