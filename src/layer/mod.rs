@@ -21,6 +21,7 @@ mod header;
 pub mod index;
 pub mod pack;
 pub mod read;
+mod read_full;
 mod sparse;
 mod tar;
 
@@ -28,6 +29,7 @@ pub use archive::{archive, is_archive};
 pub use decompress::{Decoder, decompress};
 pub use pack::{Compression, DEFAULT_MEMORY_BYTES, Earlier, Hints, PackOptions, Packed, pack};
 pub use read::{Discard, Error, Item, Sink, read};
+pub(crate) use read_full::read_full;
 
 /// What a whiteout's name begins with (image-spec `layer.md`, "Whiteouts").
 const WHITEOUT_PREFIX: &[u8] = b".wh.";

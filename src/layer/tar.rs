@@ -9,7 +9,7 @@
 use std::io::{self, Read};
 
 use super::sparse::{Map, Segment};
-use super::{BLOCK, CAPABILITY, PAX_XATTR};
+use super::{BLOCK, CAPABILITY, PAX_XATTR, read_full};
 
 /// What can be wrong with a tar.
 #[derive(Debug, thiserror::Error)]
@@ -210,15 +210,8 @@ impl<R: Read> Reader<R> {
 
     /// Reads a header and checks its sum; false at the end of the archive.
     fn read_header(&mut self, block: &mut [u8; BLOCK]) -> Result<bool> {
-        let mut filled = 0;
-        while filled < BLOCK {
-            match self.stream.read(&mut block[filled..]) {
-                Ok(0) => break,
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        let (filled, ended) = read_full(&mut self.stream, block);
+        ended?;
         self.offset += filled as u64;
         if filled == 0 || filled == BLOCK && block.iter().all(|byte| *byte == 0) {
             return Ok(false);

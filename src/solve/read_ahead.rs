@@ -5,6 +5,8 @@ use std::mem;
 use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::thread::Scope;
 
+use crate::layer::read_full;
+
 const CHUNK_BYTES: usize = 256 << 10;
 /// How many chunks wait at most, so that memory is a constant.
 const CHUNKS: usize = 4;
@@ -31,22 +33,6 @@ impl Default for Chunk {
     }
 }
 
-impl Chunk {
-    /// Reads until it is full or the stream ends.
-    fn fill(&mut self, stream: &mut impl Read) -> io::Result<()> {
-        self.filled = 0;
-        while self.filled < CHUNK_BYTES {
-            match stream.read(&mut self.bytes[self.filled..]) {
-                Ok(0) => break,
-                Ok(count) => self.filled += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-}
-
 impl ReadAhead {
     /// Starts to read `stream`.
     pub(super) fn start<'scope>(
@@ -58,10 +44,12 @@ impl ReadAhead {
         scope.spawn(move || {
             loop {
                 let mut chunk: Chunk = empty.try_recv().unwrap_or_default();
-                let failed = chunk.fill(&mut stream).err().map(Err);
-                let last = failed.is_some() || chunk.filled < CHUNK_BYTES;
+                let (filled, ended) = read_full(&mut stream, &mut chunk.bytes);
+                chunk.filled = filled;
+                let failed = ended.err().map(Err);
+                let last = failed.is_some() || filled < CHUNK_BYTES;
                 // What was read before an error counts.
-                let full = (chunk.filled > 0).then_some(Ok(chunk));
+                let full = (filled > 0).then_some(Ok(chunk));
                 let open = full.into_iter().chain(failed).all(|message| sender.send(message).is_ok());
                 if last || !open {
                     return;

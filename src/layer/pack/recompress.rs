@@ -1,12 +1,13 @@
 //! A layer's tar in another codec.
 
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::thread;
 
 use super::buffers::{Buffer, Buffers};
 use super::codec::Codec;
 use super::{Error, PackOptions};
+use crate::layer::read_full;
 
 /// Whoever packed the tar, it is cut in stretches of this length.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -24,7 +25,8 @@ pub fn recompress(mut tar: impl Read, options: &PackOptions, mut out: impl Write
         let mut chunks = Vec::with_capacity(jobs);
         while chunks.len() < jobs {
             let mut chunk = buffers.take(CHUNK_BYTES);
-            let len = read_full(&mut tar, &mut chunk).map_err(Error::Tar)?;
+            let (len, ended) = read_full(&mut tar, &mut chunk);
+            ended.map_err(Error::Tar)?;
             chunk.truncate(len);
             if chunk.is_empty() {
                 break;
@@ -52,18 +54,4 @@ pub fn recompress(mut tar: impl Read, options: &PackOptions, mut out: impl Write
             return Ok(size);
         }
     }
-}
-
-/// Reads until the buffer is full or the stream ends; returns how many bytes there were.
-fn read_full(stream: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match stream.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
 }
