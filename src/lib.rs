@@ -51,7 +51,7 @@
 //! | [`context`] | directories as build contexts, their listing, digests and stat cache | `pattern`, `place`, `store`, `tree` |
 //! | [`layer`] | tar both ways, whiteouts, the packing pipeline | `tree` |
 //! | [`rootfs`] | layers as directories, and what a step changed in them | `layer`, `tree` |
-//! | [`sandbox`] | one process in a root: namespaces, ids, capabilities, seccomp; the only room with `unsafe` | `rootfs` (content that is placed where nothing can be mounted) |
+//! | [`sandbox`] | one process in a root: namespaces, ids, capabilities, seccomp; the only room with `unsafe`, but for one function of `digest` | `rootfs` (content that is placed where nothing can be mounted) |
 //! | [`cache`] | keys and records, as values, and the document in which they travel | nouns |
 //! | [`solve`] | order of work, threads, cache; has never heard of Dockerfiles or registries: blobs come through one function that is handed in | all between `tree` and `cache` but `lower` |
 //! | [`assemble`] | image documents, written and read | `store`, nouns |

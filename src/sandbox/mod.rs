@@ -12,7 +12,7 @@
 //!
 //! Rules: everything that a step starts dies with the step, and with the builder, however that ends. A step
 //! sees its root, its mounts and its own environment, nothing of the builder's. No cgroup is needed and no
-//! limit is raised. This is the only room with `unsafe`, all of it in `sys`.
+//! limit is raised. The `unsafe` that system calls need is all in `sys`.
 //!
 //! Beside that it knows which programs of other architectures this machine executes ([`foreign_architectures`]).
 //!
