@@ -1,7 +1,7 @@
 //! Content digests of the files of a context.
 
 use std::io::{self, Read as _};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags};
@@ -103,7 +103,7 @@ fn hash(file: &mut std::fs::File, expected: u64, buffer: &mut [u8]) -> io::Resul
 }
 
 /// Returns the file capabilities; they have at most 24 bytes.
-fn capability(file: &OwnedFd) -> Result<Option<Box<[u8]>>, Errno> {
+pub(super) fn capability(file: impl AsFd) -> Result<Option<Box<[u8]>>, Errno> {
     let mut value = [0; 256];
     match rustix::fs::fgetxattr(file, CAPABILITY, &mut value) {
         Ok(size) => Ok(Some(value[..size].into())),

@@ -14,7 +14,8 @@ use crate::context::content::{self, Content};
 use crate::context::listing::{Folder, Item, Kind};
 use crate::context::readers::with_readers;
 use crate::context::stat_cache::{Horizon, Reader, Writer};
-use crate::context::{Error, walk};
+use crate::context::{Error, Reading, walk};
+use crate::digest::Digest;
 use crate::path::{RelPath, compare};
 use crate::pattern::{Ignore, Rule};
 use crate::place::{self, Entries, Match, Selected, Selection, View, Visit};
@@ -26,6 +27,9 @@ const BATCH_BYTES: u64 = 1 << 20;
 
 /// The groups of hard links with this bit are numbered, the others are inodes of the root's device.
 const NUMBERED: u64 = 1 << 63;
+
+/// The digest in the entry of a file that nobody has read yet; no content has it.
+const UNREAD: Digest = Digest::from_bytes([0; 32]);
 
 /// A listed build context. It can be searched by [`place::select`]; after [`Directory::digest`] the entries of what
 /// was selected are known as a whole.
@@ -146,14 +150,37 @@ impl Directory {
                 batches(folder, indexes).map(move |indexes| (path, *folder, indexes))
             })
             .collect();
-        // Where no cache can be written nothing is remembered; the build does not need it.
-        let horizon = self.cache_file.as_deref().and_then(|file| Horizon::now(file).ok()).unwrap_or_default();
+        let horizon = self.horizon();
         let buffer = || vec![0; content::READ_BUFFER_BYTES];
         with_readers(|| {
             batches.par_iter().try_for_each_init(buffer, |buffer, (path, folder, indexes)| {
                 self.read(buffer, path, folder, indexes, horizon)
             })
         })
+    }
+
+    /// Returns who takes the digests of files from somebody else that reads them; `None` if all of the selection have been
+    /// read, or if hard links are told apart by their digests.
+    pub fn reading(&self, selection: &Selection) -> Option<Reading<'_>> {
+        self.recalled.get_or_init(|| self.recall());
+        let is_needed = !self.listing.has_links() && !self.unknown(selection).is_empty();
+        is_needed.then(|| Reading::new(self, self.horizon()))
+    }
+
+    /// Returns the time before which files must have been written to be remembered. Where no cache can be written
+    /// nothing is; the build does not need it.
+    fn horizon(&self) -> Horizon {
+        self.cache_file.as_deref().and_then(|file| Horizon::now(file).ok()).unwrap_or_default()
+    }
+
+    /// Takes the content of the file `path` from who has read it.
+    pub(super) fn know(&self, path: &RelPath, content: Content) {
+        if let Some(item) = self.item(path).filter(|item| item.node().is_file()) {
+            if content.lasting {
+                self.has_news.store(true, Ordering::Relaxed);
+            }
+            item.folder.with_contents(|known| known.set(item.index, item.folder.nodes.len(), content));
+        }
     }
 
     /// Reads the files at `indexes` of the folder `path`.
@@ -273,7 +300,7 @@ impl Directory {
         self.root_item().below().expect("the root is a directory")
     }
 
-    /// Returns the entry of an item whose content, if it is a file, is known.
+    /// Returns the entry of an item.
     fn entry_of(&self, item: Item<'_>) -> Entry {
         let node = item.node();
         let mut meta = Meta::root_owned(node.mode, item.mtime());
@@ -281,10 +308,11 @@ impl Directory {
         let kind = match node.kind {
             Kind::Directory => EntryKind::Directory,
             Kind::File | Kind::LinkedFile => {
-                let content = item.content().expect("files are read before they become entries");
-                meta.xattrs = content.xattrs();
+                let content = item.content();
+                meta.xattrs = content.as_ref().and_then(Content::xattrs);
+                let digest = content.map_or(UNREAD, |content| content.digest);
                 let link = (node.kind == Kind::LinkedFile).then(|| self.group(item));
-                EntryKind::File { size: node.detail, digest: content.digest, link }
+                EntryKind::File { size: node.detail, digest, link }
             }
             Kind::Symlink => EntryKind::Symlink { target: item.target().into() },
             Kind::CharDevice => EntryKind::CharDevice { major, minor },

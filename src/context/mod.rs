@@ -2,7 +2,8 @@
 //!
 //! [`Directory::open`] lists it, which reads no file: names, modes, times and link targets, without what the
 //! ignore file excludes. What a copy selects gets its content digests from [`Directory::digest`], in parallel,
-//! and only then; its entries come one by one from [`place::Entries`](crate::place::Entries). Rules:
+//! and only then; its entries come one by one from [`place::Entries`](crate::place::Entries). Who reads the files anyway
+//! can give their digests instead ([`Directory::reading`]). Rules:
 //!
 //! - Everything belongs to 0:0, modes are kept, times are whole seconds.
 //! - Sockets do not exist, since no layer can hold one.
@@ -21,6 +22,7 @@ mod files;
 mod listing;
 mod lookup;
 mod readers;
+mod reading;
 mod stat_cache;
 mod walk;
 
@@ -34,6 +36,7 @@ pub use directory::Directory;
 pub use files::Files;
 pub use listing::Item;
 pub use lookup::{IgnoreFile, find_dockerfile, find_ignore_file};
+pub use reading::Reading;
 
 use crate::path::RelPath;
 

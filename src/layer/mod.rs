@@ -27,7 +27,10 @@ mod tar;
 
 pub use archive::{archive, is_archive};
 pub use decompress::{Decoder, decompress};
-pub use pack::{Compression, DEFAULT_MEMORY_BYTES, Earlier, Hints, PackOptions, Packed, pack};
+pub use pack::{
+    Compression, DEFAULT_MEMORY_BYTES, Earlier, Hints, Learn, PackOptions, Packed, is_layer_of, pack,
+    pack_unread,
+};
 pub use read::{Discard, Error, Item, Sink, read};
 pub(crate) use read_full::read_full;
 

@@ -18,24 +18,31 @@
 //! * Memory is a constant. A block is read only when it is less than a window ahead of the one that is
 //!   written, so nobody who computes ever waits for somebody who waits for space.
 //! * What was promised is what is packed: a file whose size or content is not what its entry says is an
-//!   error, never a wrong layer.
+//!   error, never a wrong layer. Of files that nobody has read yet the digests are learned on the way ([`pack_unread`]):
+//!   the hasher makes them, and then the blocks have their keys.
 //!
 //! Threads are plain ones, scoped; the first error stops all, and is returned when all have ended.
 
 mod buffers;
 mod codec;
 mod earlier;
+mod hashing;
 mod pipeline;
 mod plan;
+mod progress;
 mod recompress;
 mod source;
 mod table;
 
 use std::io::{self, Write};
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 pub use earlier::Earlier;
 pub use recompress::recompress;
+
+use plan::Plan;
+use table::Table;
 
 use crate::digest::{DiffId, Digest};
 use crate::path::RelPath;
@@ -173,6 +180,34 @@ pub struct Hints<'a> {
 /// See [`Hints`]; of a place that holds files, a path in it, and stat data that was read after the file.
 pub type IsAsHashed<'a> = dyn Fn(&Path, &RelPath, &rustix::fs::Stat) -> bool + Sync + 'a;
 
+/// Where the digests come from of what is packed.
+#[derive(Clone, Copy)]
+enum Digests<'a> {
+    /// The entries say them.
+    Promised(Hints<'a>),
+    /// They become known while the files are packed.
+    Open(&'a dyn Learn),
+}
+
+/// Learns the digests of files while they are packed.
+pub trait Learn: Sync {
+    /// Looks at an open file of which a stretch was read, and at its stat data from after that; tells whether the file is
+    /// what it was expected to be.
+    ///
+    /// # Errors
+    /// If the file cannot be packed as its entry says.
+    fn look(
+        &self,
+        directory: &Path,
+        file: &RelPath,
+        opened: BorrowedFd<'_>,
+        stat: &rustix::fs::Stat,
+    ) -> io::Result<bool>;
+
+    /// Takes the digest of a file; `as_expected` if every [`look`](Self::look) at it said so.
+    fn learn(&self, directory: &Path, file: &RelPath, digest: Digest, as_expected: bool);
+}
+
 /// Writes the layer of `changes` to `out`, and says what it is.
 ///
 /// `changes` must be sorted by path. Hard links whose group has its first name in `changes` become links to
@@ -187,7 +222,33 @@ pub fn pack(
     hints: Hints<'_>,
     out: impl Write,
 ) -> Result<Packed, Error> {
-    pipeline::run(changes, options, hints, out)
+    pipeline::run(changes, options, Digests::Promised(hints), out)
+}
+
+/// Writes the layer of `changes`, whose files nobody has read yet, and tells `learn` their digests: what the entries say
+/// instead counts for nothing. There must be no hard links among them, which are known by their digests.
+///
+/// The result is that of [`pack`] with the entries that have the digests.
+///
+/// # Errors
+/// As with [`pack`], and if `learn` refuses a file.
+pub fn pack_unread(
+    changes: &Changes,
+    options: &PackOptions,
+    learn: &dyn Learn,
+    out: impl Write,
+) -> Result<Packed, Error> {
+    pipeline::run(changes, options, Digests::Open(learn), out)
+}
+
+/// Tells whether a layer is what [`pack`] would make of `changes`, by its blocks: a layer that is not compressed
+/// has none.
+pub fn is_layer_of(packed: &Packed, changes: &Changes, options: &PackOptions) -> bool {
+    let table = packed.blocks.as_deref().and_then(|blocks| Table::decode(blocks, options.compression));
+    table.is_some_and(|table| {
+        let keys = Plan::new(changes, options.clamp_mtime).map(|block| Some(block.ok()?.key()));
+        keys.eq(table.keys().map(Some))
+    })
 }
 
 #[cfg(test)]

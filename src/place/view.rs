@@ -62,8 +62,8 @@ impl View for Tree {
     }
 }
 
-/// Entries of which everything is known, in which something was selected. A tree has them always, a build context
-/// where it was told to read what a selection holds.
+/// Entries in which something was selected. In a tree everything is known of each; in a build context the digests of
+/// files that were read, and those of others are nobody's.
 pub trait Entries: fmt::Debug + Send + Sync {
     /// Returns the entry at `path`.
     fn entry(&self, path: &RelPath) -> Option<Entry>;

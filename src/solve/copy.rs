@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::error::Cause;
 use super::extract::{self, Part};
-use super::inputs::choose_of_step;
+use super::inputs::{Chosen, choose_of_step};
 use super::key::Definition;
 use super::schedule::Inputs;
 use super::snapshot::Snapshot;
@@ -24,6 +24,18 @@ pub(super) fn copy(
     inputs: &Inputs,
     workshop: &Workshop<'_>,
 ) -> Result<Snapshot, Cause> {
+    let (snapshot, warnings) = placed(copy, &definition.chosen, inputs, workshop)?;
+    tell(workshop, span, &warnings);
+    Ok(snapshot)
+}
+
+/// Returns what a COPY or ADD of what was `chosen` makes, and what is to be told of it.
+pub(super) fn placed(
+    copy: &Copy,
+    chosen_of_contexts: &[Option<Arc<Chosen>>],
+    inputs: &Inputs,
+    workshop: &Workshop<'_>,
+) -> Result<(Snapshot, Vec<Warning>), Cause> {
     let mut scratches = Vec::new();
     let view = match &inputs.parent {
         // Laid over without looking: what is below does not have to be known.
@@ -48,7 +60,7 @@ pub(super) fn copy(
                 let chosen = remote::choose(remote, &files, &copy.excludes)?;
                 Some((Arc::new(chosen), files.bytes()))
             }
-            Source::Path { input, path } => Some(match (&definition.chosen[index], input) {
+            Source::Path { input, path } => Some(match (&chosen_of_contexts[index], input) {
                 (Some(chosen), _) => {
                     (chosen.clone(), chosen.bytes.clone().expect("files of a context lie in it"))
                 }
@@ -118,12 +130,12 @@ pub(super) fn copy(
     }
     let placed = place::place(&view, &sources, &options)?;
     warnings.extend(placed.warnings);
-    tell(workshop, span, &warnings);
     scratches.extend(parts.into_iter().flatten().filter_map(|part| match part {
         Part::Archive { scratch, .. } => Some(scratch),
         Part::Plain(_) => None,
     }));
-    Ok(Snapshot::made(inputs.parent.clone(), placed.changes, workshop.now).keeping(scratches))
+    let snapshot = Snapshot::made(inputs.parent.clone(), placed.changes, workshop.now).keeping(scratches);
+    Ok((snapshot, warnings))
 }
 
 /// Does a WORKDIR.
@@ -133,20 +145,27 @@ pub(super) fn mkdir(
     inputs: &Inputs,
     workshop: &Workshop<'_>,
 ) -> Result<Snapshot, Cause> {
+    let (snapshot, warnings) = made_directory(mkdir, inputs, workshop)?;
+    tell(workshop, span, &warnings);
+    Ok(snapshot)
+}
+
+/// Returns what a WORKDIR makes, and what is to be told of it.
+pub(super) fn made_directory(
+    mkdir: &Mkdir,
+    inputs: &Inputs,
+    workshop: &Workshop<'_>,
+) -> Result<(Snapshot, Vec<Warning>), Cause> {
     let view = match &inputs.parent {
         Some(parent) => parent.tree(workshop)?.clone(),
         None => Tree::empty(),
     };
-    let owner = match mkdir.user.as_str() {
-        "" => Ids::default(),
-        user => {
-            let (ids, warnings) = owner_ids(&Owner::parse(user), &view, inputs.parent.as_ref(), workshop)?;
-            tell(workshop, span, &warnings);
-            ids
-        }
+    let (owner, warnings) = match mkdir.user.as_str() {
+        "" => (Ids::default(), Vec::new()),
+        user => owner_ids(&Owner::parse(user), &view, inputs.parent.as_ref(), workshop)?,
     };
     let changes = place::mkdir(&view, &mkdir.path, owner, workshop.new_mtime())?;
-    Ok(Snapshot::made(inputs.parent.clone(), changes, workshop.now))
+    Ok((Snapshot::made(inputs.parent.clone(), changes, workshop.now), warnings))
 }
 
 /// Finds the ids of an owner; reads the accounts of the root file system only for names.

@@ -73,6 +73,11 @@ impl Imports {
         Self(caches.into_iter().enumerate().map(|(number, cache)| Indexed::new(number, cache)).collect())
     }
 
+    /// Tells whether no cache knows any step.
+    pub(super) fn are_empty(&self) -> bool {
+        self.0.iter().all(|cache| cache.records.is_empty())
+    }
+
     /// Leaves a cache out from now on.
     pub fn forget(&mut self, cache: usize) {
         // Its place stays, since the others are known by their numbers.

@@ -52,32 +52,54 @@ pub(super) struct Chosen {
     pub(super) selection: Selection,
     /// Where they were selected.
     place: Within,
-    /// The digest of everything selected, by content.
-    pub(super) digest: Digest,
+    /// The digest of everything selected, by content, once it was read.
+    digest: OnceLock<Digest>,
     /// Where the files lie, for those of a context.
     pub(super) bytes: Option<Bytes>,
 }
 
 /// Where something was selected.
 enum Within {
-    /// In a listing whose selected files have their digests.
+    /// In a listing.
     Directory(Arc<Directory>),
     /// In a tree.
     Tree(Tree),
 }
 
 impl Chosen {
-    /// Reads the digests of what is selected in `directory`.
-    fn in_directory(selection: Selection, directory: Arc<Directory>) -> Result<Self, Cause> {
-        directory.digest(&selection)?;
-        let digest = digest(&*directory, &selection);
+    fn in_directory(selection: Selection, directory: Arc<Directory>) -> Self {
         let bytes = Some(directory.bytes());
-        Ok(Self { selection, place: Within::Directory(directory), digest, bytes })
+        Self { selection, place: Within::Directory(directory), digest: OnceLock::new(), bytes }
     }
 
     fn in_tree(selection: Selection, tree: &Tree) -> Self {
-        let digest = digest(tree, &selection);
+        let digest = OnceLock::from(digest(tree, &selection));
         Self { selection, place: Within::Tree(tree.clone()), digest, bytes: None }
+    }
+
+    /// Reads what is selected, as far as nobody has.
+    pub(super) fn read(&self) -> Result<(), Cause> {
+        if let (Within::Directory(directory), None) = (&self.place, self.digest.get()) {
+            directory.digest(&self.selection)?;
+            self.digest.get_or_init(|| digest(&**directory, &self.selection));
+        }
+        Ok(())
+    }
+
+    /// Returns the digest of everything selected, by content.
+    ///
+    /// # Panics
+    /// If it was not read.
+    pub(super) fn digest(&self) -> Digest {
+        *self.digest.get().expect("a definition reads what its step selects")
+    }
+
+    /// Returns the context's directory where it was selected.
+    pub(super) fn directory(&self) -> Option<&Arc<Directory>> {
+        match &self.place {
+            Within::Directory(directory) => Some(directory),
+            Within::Tree(_) => None,
+        }
     }
 
     /// Returns the entries of what is selected.
@@ -129,7 +151,7 @@ impl Contexts {
         self.0.insert(name, Place::Remote(remote));
     }
 
-    /// Selects what a source names in a context, and reads the digests of it.
+    /// Selects what a source names in a context, which is still to be read.
     pub(super) fn choose(
         &self,
         name: Option<&str>,
@@ -151,7 +173,7 @@ impl Contexts {
         };
         let selection = select(&**directory, path, SelectOptions { parents, excludes })
             .map_err(|error| explain(context, directory, &whence(name), path, error))?;
-        Ok(Arc::new(Chosen::in_directory(selection, Arc::clone(directory))?))
+        Ok(Arc::new(Chosen::in_directory(selection, Arc::clone(directory))))
     }
 
     /// Tells whether the file of a context's directory surely has the content that was hashed, by its stat data.

@@ -137,7 +137,7 @@ impl Draft {
                 fate: Fate::NotReached,
                 reason: None,
                 inputs: definition.inputs.clone(),
-                listings: files.iter().map(|(name, chosen)| (name.clone(), chosen.digest)).collect(),
+                listings: files.iter().map(|(name, chosen)| (name.clone(), chosen.digest())).collect(),
             };
             if demanded(id) {
                 let listings = files.into_iter().map(|(name, chosen)| (name, listing(chosen))).collect();

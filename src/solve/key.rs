@@ -21,13 +21,16 @@
 use std::sync::Arc;
 
 use super::Workshop;
+use super::ahead::{self, Ahead};
 use super::error::{Cause, Error};
 use super::inputs::{Chosen, choose_of_step, literal};
 use super::remote::{self, Identities};
 use super::schedule::Inputs;
 use crate::cache::{Key, KeyBuilder, NamedInput};
 use crate::digest::{ChainId, Digest};
-use crate::graph::{Copy, Graph, Input, Mkdir, MountKind, Network, Op, Remote, Run, Security, Source, Step};
+use crate::graph::{
+    Copy, Graph, Input, Mkdir, MountKind, Network, Op, Remote, Run, Security, Source, Step, StepId,
+};
 use crate::path::RelPath;
 
 /// What is known of a step before anything is done.
@@ -41,30 +44,38 @@ pub(super) struct Definition {
     /// What the step reads from contexts: one per source or mount, in order; `None` for those that are no
     /// context's.
     pub(super) chosen: Vec<Option<Arc<Chosen>>>,
+    /// Finds out whether a copy like this one was ever recorded: see [`Ahead`].
+    pub(super) kind: Option<Digest>,
+    /// The step's layer, if it was packed ahead.
+    pub(super) ahead: Option<ahead::Layer>,
 }
 
 /// Makes the definition keys of all steps; reads the context files that steps select.
-pub(super) fn definitions(graph: &Graph, workshop: &Workshop<'_>) -> Result<Vec<Definition>, Error> {
+pub(super) fn definitions(
+    graph: &Graph,
+    workshop: &Workshop<'_>,
+    ahead: &Ahead<'_>,
+) -> Result<Vec<Definition>, Error> {
     let identities = Identities::find(graph, workshop)?;
     let mut definitions: Vec<Definition> = Vec::with_capacity(graph.steps().len());
-    for step in graph.steps() {
-        let definition = define(step, &definitions, &identities, workshop).map_err(|cause| Error {
-            name: step.name.clone(),
-            span: step.span,
-            cause: Box::new(cause),
-        })?;
+    for id in graph.ids() {
+        let step = graph.step(id);
+        let definition = define(id, step, &definitions, &identities, ahead, workshop)
+            .map_err(|cause| Error { name: step.name.clone(), span: step.span, cause: Box::new(cause) })?;
         definitions.push(definition);
     }
     Ok(definitions)
 }
 
 fn define(
+    id: StepId,
     step: &Step,
     earlier: &[Definition],
     identities: &Identities<'_>,
+    ahead: &Ahead<'_>,
     workshop: &Workshop<'_>,
 ) -> Result<Definition, Cause> {
-    let chosen = match &step.op {
+    let chosen: Vec<Option<Arc<Chosen>>> = match &step.op {
         Op::Base(_) | Op::Mkdir(_) => Vec::new(),
         Op::Copy(copy) => {
             let choose = |source: &Source| match source {
@@ -92,19 +103,30 @@ fn define(
                 .collect::<Result<_, _>>()?
         }
     };
+    let ahead = ahead.pack(id, &chosen);
+    chosen.iter().flatten().try_for_each(|chosen| chosen.read())?;
     let of_step = |input: &Input| match input {
         Input::Step(id) => earlier[id.index()].key.0,
         Input::Context(_) | Input::Empty => Digest::of(b"empty"),
     };
     let content = |index: usize, from: From<'_>| match (&chosen[index], from) {
-        (Some(chosen), _) => chosen.digest,
+        (Some(chosen), _) => chosen.digest(),
         (None, From::Input(input)) => of_step(input),
         (None, From::Remote(remote)) => identities.of(remote),
     };
     let parent = step.op.parent().map(|id| earlier[id.index()].key.0);
     let (key, inputs) = build(step, parent, &content);
     let name = step.name.clone();
-    Ok(Definition { key, inputs, name, chosen })
+    let kind = matches!(step.op, Op::Copy(_)).then(|| kind(step));
+    Ok(Definition { key, inputs, name, chosen, kind, ahead })
+}
+
+/// Makes the key of a step's own fields, whatever it stands on and whatever is in its files.
+pub(super) fn kind(step: &Step) -> Digest {
+    let (Key(digest), _) = build(step, None, &|_, _| Digest::of(b"anything"));
+    let mut builder = KeyBuilder::new("kind");
+    builder.input("step", digest);
+    builder.finish().0.0
 }
 
 /// Makes the key of a demanded step from the content of its inputs.
@@ -131,15 +153,15 @@ pub(super) fn result(
     };
     for (index, source) in sources.into_iter().enumerate() {
         contents.push(match (&definition.chosen[index], source, &step.op) {
-            (Some(chosen), _, _) => chosen.digest,
+            (Some(chosen), _, _) => chosen.digest(),
             (None, Some((From::Remote(remote), _)), Op::Copy(copy)) => {
-                remote::choose(remote, &*remote::open(remote, workshop)?, &copy.excludes)?.digest
+                remote::choose(remote, &*remote::open(remote, workshop)?, &copy.excludes)?.digest()
             }
             (None, Some((From::Input(Input::Step(id)), path)), Op::Copy(copy)) => {
-                choose_of_step(inputs.source(*id), &path, copy.parents, &copy.excludes, workshop)?.digest
+                choose_of_step(inputs.source(*id), &path, copy.parents, &copy.excludes, workshop)?.digest()
             }
             (None, Some((From::Input(Input::Step(id)), path)), _) => {
-                choose_of_step(inputs.source(*id), &path, false, &[], workshop)?.digest
+                choose_of_step(inputs.source(*id), &path, false, &[], workshop)?.digest()
             }
             (None, _, _) => Digest::of(b"empty"),
         });

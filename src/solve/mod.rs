@@ -2,13 +2,15 @@
 //!
 //! A step is *demanded* when an output needs its result and no record answers for it; the inputs of a
 //! demanded step are demanded in turn. So a fully cached build reads one record per step of the images and
-//! touches nothing of the stages behind them. Demanded steps run as soon as their inputs are there, up to
+//! touches nothing of the stages behind them. The keys need the digests of what steps read from contexts; a copy that surely has no
+//! record is packed while they are found (`ahead`). Demanded steps run as soon as their inputs are there, up to
 //! `jobs` at a time; the layers of the images are packed as soon as their step is done, while later steps run.
 //!
 //! The room has never heard of Dockerfiles or of registries: it gets a [`Graph`], an injected
 //! `fetch` for the layers of bases and caches, [`Imports`] of other caches' records, and [`Remotes`] for the files of
 //! other machines; whoever wants layers before the solution is there hears of each as [`Ready`]. [`kept`] says what the cache holds of a solved graph, for those who take it elsewhere.
 
+mod ahead;
 mod bytes;
 mod copy;
 mod demand;
@@ -50,6 +52,7 @@ use crate::secret::Secrets;
 use crate::store::Store;
 use crate::time::Timestamp;
 
+use ahead::Ahead;
 use imports::Place;
 
 pub use bytes::unpacked_size;
@@ -248,7 +251,7 @@ pub fn solve(
     pack: Pack,
     on_ready: &OnReady<'_>,
 ) -> Result<Solution, Error> {
-    let keys = key::definitions(graph, workshop)?;
+    let keys = key::definitions(graph, workshop, &Ahead::new(graph, pack, workshop))?;
     let plan = demand::plan(graph, &keys, workshop);
     schedule::run(graph, &keys, plan, workshop, pack, on_ready)
 }

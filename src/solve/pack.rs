@@ -14,11 +14,11 @@ use crate::path::RelPath;
 use crate::store::HashedWriter;
 use crate::tree::Changes;
 
-/// Packs what the snapshot changed, and keeps the layer's index beside it. What did not change since the step of the name
-/// `step` was last packed is taken from there.
+/// Packs what the snapshot changed, and keeps the layer's index beside it. Of a step that was packed ahead that layer is
+/// taken; what did not change since `step` was last packed is taken from there.
 pub(super) fn pack(
     snapshot: &Snapshot,
-    step: Option<&str>,
+    step: Option<&Definition>,
     workshop: &Workshop<'_>,
     options: &PackOptions,
 ) -> Result<(), Cause> {
@@ -47,10 +47,13 @@ pub(super) fn pack(
 /// Writes the layer, with what can be taken from an earlier version of it.
 fn write(
     changes: &Changes,
-    step: Option<&str>,
+    step: Option<&Definition>,
     workshop: &Workshop<'_>,
     options: &PackOptions,
 ) -> Result<(layer::Packed, HashedWriter), Cause> {
+    if let Some(layer) = step.and_then(|step| step.ahead.as_ref()?.take(changes, options)) {
+        return Ok(layer);
+    }
     let from = |earlier: Option<&Earlier>| -> Result<_, Cause> {
         let mut writer = workshop.store.hashed_writer()?;
         let is_as_hashed = |directory: &Path, file: &RelPath, stat: &_| {
@@ -60,7 +63,7 @@ fn write(
         let packed = layer::pack(changes, options, hints, &mut writer)?;
         Ok((packed, writer))
     };
-    let Some((digest, earlier)) = step.and_then(|step| earlier(step, workshop, options)) else {
+    let Some((digest, earlier)) = step.and_then(|step| earlier(&step.name, workshop, options)) else {
         return from(None);
     };
     match from(Some(&earlier)) {
@@ -127,6 +130,9 @@ pub(super) fn keep(
     let bytes = serde_json::to_vec(record).expect("a record is plain data");
     for key in [Some(definition.key), result_key].into_iter().flatten() {
         workshop.store.put_record(&workshop.record_name(&key), &bytes)?;
+    }
+    if let Some(kind) = &definition.kind {
+        workshop.store.put_record(kind, b"{}")?;
     }
     workshop.store.put_record(&identity(&workshop.scope, &definition.name), &bytes)?;
     Ok(())

@@ -96,7 +96,7 @@ impl Job<'_> {
         let made = Snapshot::made(parent.cloned(), changes, workshop.now);
         let compression = if self.packed { workshop.packing.compression } else { Compression::None };
         let options = PackOptions { compression, ..workshop.packing };
-        pack::pack(&made, Some(&self.definition.name), workshop, &options)?;
+        pack::pack(&made, Some(self.definition), workshop, &options)?;
         let snapshot = Arc::new(made.without_origins());
         let index = rootfs::index(&directory)?;
         workshop.states.leave(snapshot.clone(), State { scratch: root.scratch, index });
@@ -106,10 +106,10 @@ impl Job<'_> {
     /// Returns the digest of what a mount takes from elsewhere.
     fn content(&self, index: usize, input: &Input, path: &RelPath) -> Result<Digest, Cause> {
         match (&self.definition.chosen[index], input) {
-            (Some(chosen), _) => Ok(chosen.digest),
+            (Some(chosen), _) => Ok(chosen.digest()),
             (None, Input::Step(id)) => {
                 let snapshot = self.inputs.source(*id);
-                Ok(choose_of_step(snapshot, &literal(path), false, &[], self.workshop)?.digest)
+                Ok(choose_of_step(snapshot, &literal(path), false, &[], self.workshop)?.digest())
             }
             (None, Input::Context(_) | Input::Empty) => Ok(Digest::of(b"")),
         }

@@ -240,6 +240,11 @@ impl Inputs {
         Self { parent: op.parent().and_then(result), sources }
     }
 
+    /// Returns those of a step that reads no other one.
+    pub(super) const fn on(parent: Made) -> Self {
+        Self { parent, sources: Vec::new() }
+    }
+
     /// Returns the result of a step that this one reads; `None` for an empty root file system.
     pub(super) fn source(&self, id: StepId) -> Option<&Arc<Snapshot>> {
         self.sources.iter().find(|(source, _)| *source == id).and_then(|(_, made)| made.as_ref())
@@ -263,11 +268,16 @@ struct Shared<'a> {
 impl Shared<'_> {
     /// Does one step, or finds its result by the content of its inputs.
     fn perform(&self, id: StepId, inputs: &Inputs, replay: bool) -> Result<(Made, Option<Pending>), Cause> {
-        let started = Instant::now();
         let (step, workshop) = (self.graph.step(id), self.workshop);
         let definition = &self.definitions[id.index()];
         let task = id.index();
-        workshop.listener.event(Event::TaskStarted { task, name: step.name.clone() });
+        let started = match &definition.ahead {
+            Some(ahead) => ahead.started,
+            None => {
+                workshop.listener.event(Event::TaskStarted { task, name: step.name.clone() });
+                Instant::now()
+            }
+        };
         let finish = |outcome| {
             self.fates.note(id, &outcome);
             workshop.listener.event(Event::TaskFinished { task, outcome, elapsed: started.elapsed() });
@@ -335,7 +345,7 @@ impl Shared<'_> {
 
     fn pack_and_record(&self, id: StepId, pending: &Pending) -> Result<(), Cause> {
         let definition = &self.definitions[id.index()];
-        pack::pack(&pending.snapshot, Some(&definition.name), self.workshop, &self.workshop.packing)?;
+        pack::pack(&pending.snapshot, Some(definition), self.workshop, &self.workshop.packing)?;
         let Pending { snapshot, result_key, directory } = pending;
         self.ready(id, &snapshot.layer().blob);
         pack::record(snapshot, definition, *result_key, directory.clone(), self.workshop)

@@ -56,6 +56,64 @@ fn directories_threads_and_the_clock_do_not_count() {
     }
 }
 
+/// A copy that is done for the first time is packed before its key is known; nothing of that shows, whatever
+/// it stands on and whether or not it had to be packed again because a file has capabilities.
+#[test]
+fn packing_ahead_does_not_show() {
+    let Some(first) = Kiln::with_busybox() else { skip!("busybox-static is not installed") };
+    let second = Kiln::with_busybox().unwrap();
+    let dockerfiles = [
+        "FROM scratch\nCOPY . /\n",
+        "FROM busybox\nCOPY files/1 files/2 /etc/\n",
+        "FROM busybox\nWORKDIR /app\nCOPY --chown=daemon --chmod=640 files .\n",
+        "FROM busybox\nWORKDIR /app\nCOPY --link --chown=7 files /app\nCOPY . /other\n",
+        "FROM scratch\nCOPY --parents files/*/1? /\nCOPY --exclude=**/3 files /\n",
+    ];
+    for kiln in [&first, &second] {
+        for (number, dockerfile) in dockerfiles.iter().enumerate() {
+            fill(kiln, &format!("context{number}"), false);
+            kiln.write(&format!("context{number}/Dockerfile"), *dockerfile);
+        }
+    }
+    for (number, dockerfile) in dockerfiles.iter().enumerate() {
+        // On the second store each copy was done before, of other files.
+        let file = format!("context{number}/files/1/1");
+        let content = std::fs::read(second.at(&file)).unwrap();
+        second.write(&file, "other");
+        second.image(&format!("context{number}"));
+        second.write(&file, content);
+        let lines = ["", "--jobs 8 "].map(|jobs| format!("--no-cache {jobs}context{number}"));
+        let expected = second.image(&lines[0]).0;
+        let ahead = first.image(&format!("context{number}")).0;
+        assert_eq!(ahead.manifest, expected.manifest, "{dockerfile}");
+        assert_eq!(first.image(&lines[1]).0.manifest, expected.manifest, "{dockerfile}");
+    }
+}
+
+/// The files of a first copy are opened once. Later there may be a record, so the key comes before the layer: changed ones are
+/// opened twice.
+#[test]
+fn a_first_copy_reads_its_files_once() {
+    use rustix::fs::inotify::{CreateFlags, ReadFlags, Reader, WatchFlags, add_watch, init};
+    let kiln = Kiln::new();
+    kiln.dockerfile("FROM scratch\nCOPY file /\n");
+    for (content, opened) in [("text", 1), ("other", 2)] {
+        kiln.write("context/file", content);
+        let watch = init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).unwrap();
+        // Equal events in a row are told once, so what lies between two openings is told too.
+        let flags = WatchFlags::OPEN | WatchFlags::CLOSE_NOWRITE;
+        add_watch(&watch, kiln.at("context/file"), flags).unwrap();
+        kiln.image("context");
+        let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
+        let mut events = Reader::new(&watch, &mut buffer);
+        let mut opens = 0;
+        while let Ok(event) = events.next() {
+            opens += usize::from(event.events().contains(ReadFlags::OPEN));
+        }
+        assert_eq!(opens, opened, "{content}");
+    }
+}
+
 /// Without rewriting, the times of the inputs count, and those alone.
 #[test]
 fn with_equal_times_no_rewriting_is_needed() {

@@ -1,17 +1,17 @@
 //! What the tar is made of, block by block, before any file is opened.
 //!
-//! Where a block ends is decided by the entries: after an entry, if the block has at least 256 KiB and the
-//! hash of the entry's header and content digest says so (the likelier the longer the entry, so that blocks
+//! Where a block ends is decided by the headers: after an entry, if the block has at least 256 KiB and the
+//! hash of the entry's header says so (the likelier the longer the entry, so that blocks
 //! have 1 MiB on average), or has 2 MiB; and inside a file of more than 1 MiB at every full MiB of it. Equal
 //! runs of entries so give equal blocks even behind entries that changed, and a block never has more than
-//! 3 MiB and a header. For the same reason a block has a key before any of its bytes is read: blocks of one key
-//! have the same bytes.
+//! 3 MiB and a header. With the digests of its files a block has a key before any of its bytes is read: blocks of one
+//! key have the same bytes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Error;
-use crate::digest::{Digest, Hasher};
+use crate::digest::Digest;
 use crate::layer::header::{self, Header};
 use crate::layer::{BLOCK, OPAQUE_NAME, WHITEOUT_PREFIX};
 use crate::path::RelPath;
@@ -31,7 +31,7 @@ pub(super) const MOST_BLOCK_BYTES: u64 = MOST as u64 + CHUNK;
 const CHUNK: u64 = 1024 * 1024;
 
 /// What the parts of a key begin with, each of which has a fixed length.
-const ENTRY: u8 = 0;
+const HEADER: u8 = 0;
 const CONTENT: u8 = 1;
 const END: u8 = 2;
 
@@ -40,8 +40,8 @@ const END: u8 = 2;
 pub(super) struct Block {
     pub(super) pieces: Vec<Piece>,
     pub(super) len: usize,
-    /// What the key is made of: the headers and the stretches of content, in order.
-    parts: Vec<u8>,
+    /// What the key is made of beside the stretches of content: the hashes of the headers, in order.
+    headers: Vec<u8>,
 }
 
 /// A stretch of a block.
@@ -118,7 +118,7 @@ impl<'a> Plan<'a> {
                     None => {
                         // The end of the archive: two blocks of zeros (POSIX.1 pax).
                         block.push_bytes(|bytes| bytes.resize(bytes.len() + 2 * BLOCK, 0));
-                        block.parts.push(END);
+                        block.headers.push(END);
                         self.ended = true;
                         return Ok(block);
                     }
@@ -139,23 +139,14 @@ impl<'a> Plan<'a> {
 
     /// Adds the header of `change` and opens its content; tells whether a block may end behind it.
     fn begin(&mut self, change: Change, block: &mut Block) -> Result<bool, Error> {
-        let mut hasher = Hasher::new();
-        let mut len = 0;
-        let content = block.push_bytes(|out| {
+        let (content, hash, len) = block.push_bytes(|out| {
             let start = out.len();
             let content = self.write_change(change, out)?;
-            hasher.update(&out[start..]);
-            len = (out.len() - start) as u64;
-            Ok(content)
+            Ok((content, Digest::of(&out[start..]), (out.len() - start) as u64))
         })?;
-        if let Some(content) = &content {
-            hasher.update(content.digest.as_bytes());
-            len += content.size;
-        }
-        let hash = hasher.finish();
-        block.parts.push(ENTRY);
-        block.parts.extend_from_slice(hash.as_bytes());
-        let cut_behind = ends_block(hash, len);
+        block.headers.push(HEADER);
+        block.headers.extend_from_slice(hash.as_bytes());
+        let cut_behind = ends_block(hash, len + content.as_ref().map_or(0, |content| content.size));
         // An empty file too, so that it is looked at: it may have grown.
         self.open = content.map(|content| (stretch(content, 0), cut_behind));
         Ok(cut_behind)
@@ -274,33 +265,56 @@ impl Block {
 
     /// Returns the block's key: the digest of what decides its bytes.
     pub(super) fn key(&self) -> Digest {
-        Digest::of(&self.parts)
+        let mut key = self.draft();
+        self.contents().for_each(|(_, content)| key.push(content, content.digest));
+        key.finish()
+    }
+
+    /// Returns the key as far as it follows from the headers.
+    pub(super) fn draft(&self) -> Draft {
+        Draft(self.headers.clone())
     }
 
     /// Returns the stretches of files, each with where it begins in the block.
-    pub(super) fn contents(&self) -> Vec<(usize, Content)> {
-        let mut start = 0;
-        let mut contents = Vec::new();
-        for piece in &self.pieces {
+    pub(super) fn contents(&self) -> impl Iterator<Item = (usize, &Content)> {
+        let mut end = 0;
+        self.pieces.iter().filter_map(move |piece| {
+            let start = end;
             match piece {
-                Piece::Bytes(bytes) => start += bytes.len(),
+                Piece::Bytes(bytes) => {
+                    end += bytes.len();
+                    None
+                }
                 Piece::Content(content) => {
-                    contents.push((start, content.clone()));
-                    start += content.len;
+                    end += content.len;
+                    Some((start, content))
                 }
             }
-        }
-        contents
+        })
     }
 
     fn push_content(&mut self, content: Content) {
-        self.parts.push(CONTENT);
-        self.parts.extend_from_slice(content.digest.as_bytes());
-        for number in [content.size, content.offset, content.len as u64] {
-            self.parts.extend_from_slice(&number.to_le_bytes());
-        }
         self.len += content.len;
         self.pieces.push(Piece::Content(content));
+    }
+}
+
+/// A block's key in the making: what is in the block becomes known from its first file to its last.
+#[derive(Debug, Clone)]
+pub(super) struct Draft(Vec<u8>);
+
+impl Draft {
+    /// Adds the next stretch of content, of a file with this digest.
+    pub(super) fn push(&mut self, content: &Content, digest: Digest) {
+        self.0.push(CONTENT);
+        self.0.extend_from_slice(digest.as_bytes());
+        for number in [content.size, content.offset, content.len as u64] {
+            self.0.extend_from_slice(&number.to_le_bytes());
+        }
+    }
+
+    pub(super) fn finish(self) -> Digest {
+        Digest::of(self.0)
     }
 }
 

@@ -3,29 +3,28 @@
 use std::collections::HashMap;
 use std::collections::hash_map;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags, Stat};
 
 use super::plan::{Content, File};
-use super::{Error, IsAsHashed};
+use super::{Digests, Error};
+use crate::digest::Digest;
 use crate::path::RelPath;
 use crate::tree::{Bytes, Changes, Origin};
 
 /// The places of [`Changes::origins`], opened.
 pub(super) struct Sources<'a> {
     origins: &'a [Origin],
-    is_as_hashed: Option<&'a IsAsHashed<'a>>,
+    /// Where the digests come from.
+    pub(super) digests: Digests<'a>,
     directories: HashMap<&'a Path, OwnedFd>,
 }
 
 impl<'a> Sources<'a> {
-    pub(super) fn open(
-        changes: &'a Changes,
-        is_as_hashed: Option<&'a IsAsHashed<'a>>,
-    ) -> Result<Self, Error> {
+    pub(super) fn open(changes: &'a Changes, digests: Digests<'a>) -> Result<Self, Error> {
         let mut directories = HashMap::new();
         for origin in &changes.origins {
             let Bytes::Directory(path) = &origin.bytes else { continue };
@@ -39,10 +38,11 @@ impl<'a> Sources<'a> {
                 slot.insert(fd.map_err(error)?);
             }
         }
-        Ok(Self { origins: &changes.origins, is_as_hashed, directories })
+        Ok(Self { origins: &changes.origins, digests, directories })
     }
 
-    /// Reads a stretch of a file, as long as `buffer`; tells whether it surely is what the file's entry says.
+    /// Reads a stretch of a file, as long as `buffer`; tells whether the file's stat data is what it is expected to be.
+    /// Where digests are promised, it surely is what the file's entry says then.
     pub(super) fn read(&self, content: &Content, buffer: &mut [u8]) -> Result<bool, Error> {
         match self.place(&content.file)? {
             Place::Inline(bytes) => {
@@ -56,14 +56,35 @@ impl<'a> Sources<'a> {
             }
             Place::File { directory, file } => {
                 let fd = &self.directories[directory];
-                match read_file(fd, &file, content, buffer) {
-                    Ok(Some(stat)) => Ok(self.is_as_hashed.is_some_and(|is| is(directory, &file, &stat))),
+                let look = |opened: BorrowedFd<'_>, stat: &Stat| match self.digests {
+                    Digests::Promised(hints) => {
+                        Ok(hints.is_as_hashed.is_some_and(|is| is(directory, &file, stat)))
+                    }
+                    Digests::Open(learn) => learn.look(directory, &file, opened, stat),
+                };
+                match read_file(fd, &file, content, buffer, look) {
+                    Ok(Some(as_expected)) => Ok(as_expected),
                     Ok(None) => Err(self.changed(&content.file)),
                     Err(source) => {
                         let path = content.file.path.clone();
                         Err(Error::Read { path, file: directory.join(file.as_path()), source })
                     }
                 }
+            }
+        }
+    }
+
+    /// Takes the digest of a file that was read from its first byte to its last; `as_expected` if that was said of each
+    /// stretch.
+    pub(super) fn hashed(&self, content: &Content, digest: Digest, as_expected: bool) -> Result<(), Error> {
+        match self.digests {
+            Digests::Promised(_) if digest == content.digest => Ok(()),
+            Digests::Promised(_) => Err(self.changed(&content.file)),
+            Digests::Open(learn) => {
+                if let Place::File { directory, file } = self.place(&content.file)? {
+                    learn.learn(directory, &file, digest, as_expected);
+                }
+                Ok(())
             }
         }
     }
@@ -96,13 +117,15 @@ enum Place<'a> {
     File { directory: &'a Path, file: RelPath },
 }
 
-/// Reads a stretch of `file`, and then its stat data; `None` if it is no longer the regular file it was.
+/// Reads a stretch of `file`, and then its stat data, at which `look` looks; `None` if it is no longer the regular file it
+/// was.
 fn read_file(
     directory: &OwnedFd,
     file: &RelPath,
     content: &Content,
     buffer: &mut [u8],
-) -> io::Result<Option<Stat>> {
+    look: impl FnOnce(BorrowedFd<'_>, &Stat) -> io::Result<bool>,
+) -> io::Result<Option<bool>> {
     // A symlink or a pipe that took the file's place is neither followed nor waited for.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let fd = match rustix::fs::openat(directory, file.as_path(), flags, Mode::empty()) {
@@ -116,7 +139,10 @@ fn read_file(
     if !regular || u64::try_from(stat.st_size) != Ok(content.size) {
         return Ok(None);
     }
-    Ok(read?.then_some(stat))
+    if !read? {
+        return Ok(None);
+    }
+    look(fd.as_fd(), &stat).map(Some)
 }
 
 /// Fills `buffer`; false if the file ends before.

@@ -12,6 +12,8 @@ use crate::tree::testing::{
 use crate::tree::{Bytes, Change, Entry, Kind, List, Meta, Origin, Tree, diff};
 use std::sync::Arc;
 
+mod unread;
+
 const PLAIN: PackOptions = PackOptions {
     compression: Compression::None,
     jobs: 2,

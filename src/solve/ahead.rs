@@ -1,0 +1,153 @@
+//! Copies that are packed while their files are read for the first time.
+//!
+//! The key of a copy is made of the digests of its files, its layer of their bytes. Where a copy like it was never done on
+//! this store, no record will answer for it, so both are had from one reading: its layer is packed first, and the key
+//! follows. When the step is done, that layer is the step's if it has the blocks that the step's changes give;
+//! otherwise, as when a file changed meanwhile, it is dropped and nobody has noticed.
+//!
+//! Packed ahead are copies from directories into images of a build that runs no command, which would have to wait.
+
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use rustix::fs::Stat;
+
+use super::copy::{made_directory, placed};
+use super::demand::packed_steps;
+use super::error::Cause;
+use super::inputs::Chosen;
+use super::key;
+use super::schedule::Inputs;
+use super::{Pack, Snapshot, Workshop};
+use crate::context::Reading;
+use crate::digest::Digest;
+use crate::event::Event;
+use crate::graph::{Copy, Graph, Input, Op, Source, Step, StepId};
+use crate::layer::{self, Compression, Learn, PackOptions};
+use crate::path::RelPath;
+use crate::store::HashedWriter;
+use crate::tree::Changes;
+
+/// Packs copies of a build ahead.
+pub(super) struct Ahead<'a> {
+    graph: &'a Graph,
+    workshop: &'a Workshop<'a>,
+    /// The steps that may be.
+    steps: Vec<bool>,
+}
+
+/// A layer that was packed ahead.
+pub(super) struct Layer {
+    /// When the step began.
+    pub(super) started: Instant,
+    options: PackOptions,
+    packed: Mutex<Option<(layer::Packed, HashedWriter)>>,
+}
+
+impl<'a> Ahead<'a> {
+    pub(super) fn new(graph: &'a Graph, pack: Pack, workshop: &'a Workshop<'a>) -> Self {
+        // What is not compressed has no blocks that tell what it is.
+        let is_possible = !matches!(pack, Pack::Nothing)
+            && workshop.packing.compression != Compression::None
+            && workshop.imports.are_empty()
+            && !graph.steps().iter().any(|step| matches!(step.op, Op::Run(_)));
+        let steps = if is_possible { packed_steps(graph) } else { vec![false; graph.steps().len()] };
+        Self { graph, workshop, steps }
+    }
+
+    /// Packs a copy of what was `chosen`, if it is one that is packed ahead.
+    pub(super) fn pack(&self, id: StepId, chosen: &[Option<Arc<Chosen>>]) -> Option<Layer> {
+        let step = self.graph.step(id);
+        let Op::Copy(copy) = &step.op else { return None };
+        let is_context = |source: &Source| matches!(source, Source::Path { input: Input::Context(_), .. });
+        if !self.steps[id.index()]
+            || copy.extract
+            || !copy.sources.iter().all(is_context)
+            || !self.has_no_record(step)
+        {
+            return None;
+        }
+        let readings: Option<Vec<_>> =
+            chosen.iter().flatten().map(|chosen| chosen.directory()?.reading(&chosen.selection)).collect();
+        let learner = Learner(readings?);
+        let started = Instant::now();
+        self.workshop.listener.event(Event::TaskStarted { task: id.index(), name: step.name.clone() });
+        // Whatever is wrong is found again when the step is done, and told then.
+        let packed = self.write(copy, chosen, &learner).ok().flatten();
+        Some(Layer { started, options: self.workshop.packing, packed: Mutex::new(packed) })
+    }
+
+    /// Tells whether no step of this kind was ever recorded: then no record is this step's, whatever its files are.
+    fn has_no_record(&self, step: &Step) -> bool {
+        matches!(self.workshop.store.record(&key::kind(step)), Ok(None))
+    }
+
+    fn write(
+        &self,
+        copy: &Copy,
+        chosen: &[Option<Arc<Chosen>>],
+        learner: &Learner<'_>,
+    ) -> Result<Option<(layer::Packed, HashedWriter)>, Cause> {
+        let workshop = self.workshop;
+        let Some(below) = self.below(copy.parent)? else { return Ok(None) };
+        let (snapshot, _) = placed(copy, chosen, &Inputs::on(below), workshop)?;
+        let changes = snapshot.changes(workshop)?;
+        let mut writer = workshop.store.hashed_writer()?;
+        let packed = layer::pack_unread(&changes, &workshop.packing, learner, &mut writer)?;
+        Ok(Some((packed, writer)))
+    }
+
+    /// Returns what a step stands on, if that follows from bases and directories alone.
+    fn below(&self, parent: Option<StepId>) -> Result<Option<Option<Arc<Snapshot>>>, Cause> {
+        let Some(parent) = parent else { return Ok(Some(None)) };
+        match &self.graph.step(parent).op {
+            Op::Base(image) => Ok(Some(Snapshot::of_image(image))),
+            Op::Mkdir(mkdir) => {
+                let Some(below) = self.below(mkdir.parent)? else { return Ok(None) };
+                let (snapshot, _) = made_directory(mkdir, &Inputs::on(below), self.workshop)?;
+                Ok(Some(Some(Arc::new(snapshot))))
+            }
+            Op::Copy(_) | Op::Run(_) => Ok(None),
+        }
+    }
+}
+
+impl Layer {
+    /// Returns the layer if it is that of `changes`.
+    pub(super) fn take(
+        &self,
+        changes: &Changes,
+        options: &PackOptions,
+    ) -> Option<(layer::Packed, HashedWriter)> {
+        let packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        packed.filter(|(packed, _)| self.options == *options && layer::is_layer_of(packed, changes, options))
+    }
+}
+
+/// Gives the digests of files to the contexts that they lie in.
+struct Learner<'a>(Vec<Reading<'a>>);
+
+impl Learner<'_> {
+    fn of(&self, directory: &Path) -> &Reading<'_> {
+        let reading = self.0.iter().find(|reading| reading.path() == directory);
+        reading.expect("what is packed ahead lies in directories that are read")
+    }
+}
+
+impl Learn for Learner<'_> {
+    fn look(
+        &self,
+        directory: &Path,
+        file: &RelPath,
+        opened: BorrowedFd<'_>,
+        stat: &Stat,
+    ) -> std::io::Result<bool> {
+        self.of(directory).look(file, opened, stat)
+    }
+
+    fn learn(&self, directory: &Path, file: &RelPath, digest: Digest, as_expected: bool) {
+        self.of(directory).learn(file, digest, as_expected);
+    }
+}
