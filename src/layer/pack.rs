@@ -167,6 +167,13 @@ pub enum Error {
     Write(#[source] io::Error),
 }
 
+impl Error {
+    /// The earlier version of the layer is not what was remembered of it.
+    fn damaged() -> Self {
+        Self::Earlier(io::ErrorKind::InvalidData.into())
+    }
+}
+
 /// What is known beforehand. Nothing of it shows in the result.
 #[derive(Clone, Copy, Default)]
 pub struct Hints<'a> {

@@ -18,13 +18,12 @@ use super::copy::{made_directory, placed};
 use super::demand::packed_steps;
 use super::error::Cause;
 use super::inputs::Chosen;
-use super::key;
 use super::schedule::Inputs;
 use super::{Pack, Snapshot, Workshop};
 use crate::context::Reading;
 use crate::digest::Digest;
 use crate::event::Event;
-use crate::graph::{Copy, Graph, Input, Op, Source, Step, StepId};
+use crate::graph::{Copy, Graph, Input, Op, Source, StepId};
 use crate::layer::{self, Compression, Learn, PackOptions};
 use crate::path::RelPath;
 use crate::store::HashedWriter;
@@ -57,15 +56,17 @@ impl<'a> Ahead<'a> {
         Self { graph, workshop, steps }
     }
 
-    /// Packs a copy of what was `chosen`, if it is one that is packed ahead.
-    pub(super) fn pack(&self, id: StepId, chosen: &[Option<Arc<Chosen>>]) -> Option<Layer> {
+    /// Packs a copy of what was `chosen`, if it is one that is packed ahead. `kind` is what it has in common with copies of
+    /// other files: where no such copy was recorded, no record is this one's.
+    pub(super) fn pack(&self, id: StepId, kind: Digest, chosen: &[Option<Arc<Chosen>>]) -> Option<Layer> {
         let step = self.graph.step(id);
         let Op::Copy(copy) = &step.op else { return None };
         let is_context = |source: &Source| matches!(source, Source::Path { input: Input::Context(_), .. });
         if !self.steps[id.index()]
             || copy.extract
             || !copy.sources.iter().all(is_context)
-            || !self.has_no_record(step)
+            || !self.stands_on_base(copy.parent)
+            || !matches!(self.workshop.store.record(&kind), Ok(None))
         {
             return None;
         }
@@ -75,13 +76,8 @@ impl<'a> Ahead<'a> {
         let started = Instant::now();
         self.workshop.listener.event(Event::TaskStarted { task: id.index(), name: step.name.clone() });
         // Whatever is wrong is found again when the step is done, and told then.
-        let packed = self.write(copy, chosen, &learner).ok().flatten();
+        let packed = self.write(copy, chosen, &learner).ok();
         Some(Layer { started, options: self.workshop.packing, packed: Mutex::new(packed) })
-    }
-
-    /// Tells whether no step of this kind was ever recorded: then no record is this step's, whatever its files are.
-    fn has_no_record(&self, step: &Step) -> bool {
-        matches!(self.workshop.store.record(&key::kind(step)), Ok(None))
     }
 
     fn write(
@@ -89,27 +85,35 @@ impl<'a> Ahead<'a> {
         copy: &Copy,
         chosen: &[Option<Arc<Chosen>>],
         learner: &Learner<'_>,
-    ) -> Result<Option<(layer::Packed, HashedWriter)>, Cause> {
+    ) -> Result<(layer::Packed, HashedWriter), Cause> {
         let workshop = self.workshop;
-        let Some(below) = self.below(copy.parent)? else { return Ok(None) };
-        let (snapshot, _) = placed(copy, chosen, &Inputs::on(below), workshop)?;
+        let (snapshot, _) = placed(copy, chosen, &Inputs::on(self.below(copy.parent)?), workshop)?;
         let changes = snapshot.changes(workshop)?;
         let mut writer = workshop.store.hashed_writer()?;
         let packed = layer::pack_unread(&changes, &workshop.packing, learner, &mut writer)?;
-        Ok(Some((packed, writer)))
+        Ok((packed, writer))
     }
 
-    /// Returns what a step stands on, if that follows from bases and directories alone.
-    fn below(&self, parent: Option<StepId>) -> Result<Option<Option<Arc<Snapshot>>>, Cause> {
-        let Some(parent) = parent else { return Ok(Some(None)) };
+    /// Tells whether what a step stands on follows from a base and from directories made on it.
+    fn stands_on_base(&self, parent: Option<StepId>) -> bool {
+        parent.is_none_or(|parent| match &self.graph.step(parent).op {
+            Op::Base(_) => true,
+            Op::Mkdir(mkdir) => self.stands_on_base(mkdir.parent),
+            Op::Copy(_) | Op::Run(_) => false,
+        })
+    }
+
+    /// Returns what such a step stands on.
+    fn below(&self, parent: Option<StepId>) -> Result<Option<Arc<Snapshot>>, Cause> {
+        let Some(parent) = parent else { return Ok(None) };
         match &self.graph.step(parent).op {
-            Op::Base(image) => Ok(Some(Snapshot::of_image(image))),
+            Op::Base(image) => Ok(Snapshot::of_image(image)),
             Op::Mkdir(mkdir) => {
-                let Some(below) = self.below(mkdir.parent)? else { return Ok(None) };
-                let (snapshot, _) = made_directory(mkdir, &Inputs::on(below), self.workshop)?;
-                Ok(Some(Some(Arc::new(snapshot))))
+                let inputs = Inputs::on(self.below(mkdir.parent)?);
+                let (snapshot, _) = made_directory(mkdir, &inputs, self.workshop)?;
+                Ok(Some(Arc::new(snapshot)))
             }
-            Op::Copy(_) | Op::Run(_) => Ok(None),
+            Op::Copy(_) | Op::Run(_) => unreachable!("what stands on these is not packed ahead"),
         }
     }
 }

@@ -44,7 +44,7 @@ pub(super) struct Definition {
     /// What the step reads from contexts: one per source or mount, in order; `None` for those that are no
     /// context's.
     pub(super) chosen: Vec<Option<Arc<Chosen>>>,
-    /// Finds out whether a copy like this one was ever recorded: see [`Ahead`].
+    /// Of a copy: tells whether one like it was ever recorded, see [`Ahead`].
     pub(super) kind: Option<Digest>,
     /// The step's layer, if it was packed ahead.
     pub(super) ahead: Option<ahead::Layer>,
@@ -103,7 +103,8 @@ fn define(
                 .collect::<Result<_, _>>()?
         }
     };
-    let ahead = ahead.pack(id, &chosen);
+    let kind = matches!(step.op, Op::Copy(_)).then(|| kind(step));
+    let ahead = kind.and_then(|kind| ahead.pack(id, kind, &chosen));
     chosen.iter().flatten().try_for_each(|chosen| chosen.read())?;
     let of_step = |input: &Input| match input {
         Input::Step(id) => earlier[id.index()].key.0,
@@ -117,12 +118,11 @@ fn define(
     let parent = step.op.parent().map(|id| earlier[id.index()].key.0);
     let (key, inputs) = build(step, parent, &content);
     let name = step.name.clone();
-    let kind = matches!(step.op, Op::Copy(_)).then(|| kind(step));
     Ok(Definition { key, inputs, name, chosen, kind, ahead })
 }
 
 /// Makes the key of a step's own fields, whatever it stands on and whatever is in its files.
-pub(super) fn kind(step: &Step) -> Digest {
+fn kind(step: &Step) -> Digest {
     let (Key(digest), _) = build(step, None, &|_, _| Digest::of(b"anything"));
     let mut builder = KeyBuilder::new("kind");
     builder.input("step", digest);

@@ -129,7 +129,7 @@ pub(super) const fn is_in_order(sources: &Sources<'_>, content: &Content) -> boo
 
 /// Goes on from the state that a hash had in the earlier layer.
 pub(super) fn resume(saved: &SavedHasher) -> Result<Hasher, Error> {
-    Hasher::resume(saved).ok_or_else(|| Error::Earlier(std::io::ErrorKind::InvalidData.into()))
+    Hasher::resume(saved).ok_or_else(Error::damaged)
 }
 
 /// What a block is called.

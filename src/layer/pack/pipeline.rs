@@ -9,7 +9,7 @@ use super::buffers::{Buffer, Buffers};
 use super::codec::Codec;
 use super::earlier::Earlier;
 use super::hashing::{self, Filled, HashedBlock, Key, Stretch, Tar, resume};
-use super::plan::{Block, MOST_BLOCK_BYTES, Piece, Plan};
+use super::plan::{Block, Content, MOST_BLOCK_BYTES, Piece, Plan};
 use super::progress::{InOrder, Progress, lock};
 use super::source::Sources;
 use super::table::{self, Row};
@@ -196,18 +196,7 @@ impl Job<'_> {
                     let (row, bytes) = earlier.read(there, self.buffers)?;
                     let hashes = match same {
                         true => Hashes::Known(Box::new(row.blob)),
-                        false => Hashes::Open(Uncompressed {
-                            key,
-                            len: block.len,
-                            stretches: block
-                                .contents()
-                                .map(|(start, content)| Stretch {
-                                    start,
-                                    content: content.clone(),
-                                    as_expected: true,
-                                })
-                                .collect(),
-                        }),
+                        false => Hashes::Open(self.uncompressed(key, &block)),
                     };
                     let copied = Copied { number, bytes, checksum: row.checksum, hashes };
                     let known = || to_hasher.send(Tar::Known { number, row: Box::new(row.clone()) }).is_ok();
@@ -223,6 +212,16 @@ impl Job<'_> {
                 return Ok(());
             }
         }
+    }
+
+    /// Returns what the hasher has to know of a block of the earlier layer.
+    fn uncompressed(self, key: Digest, block: &Block) -> Uncompressed {
+        let contents = block.contents().filter(|(_, content)| hashing::is_in_order(self.sources, content));
+        let stretch = |(start, content): (_, &Content)| {
+            let content = content.clone();
+            Stretch { start, content, as_expected: true }
+        };
+        Uncompressed { key, len: block.len, stretches: contents.map(stretch).collect() }
     }
 
     fn fill(self, number: u64, block: &Block) -> Result<Filled, Error> {
@@ -283,7 +282,7 @@ impl Job<'_> {
                 }
                 Work::Copy(Copied { number, bytes, checksum, hashes }) => {
                     if libdeflater::crc32(&bytes) != checksum {
-                        return Err(Error::Earlier(std::io::ErrorKind::InvalidData.into()));
+                        return Err(Error::damaged());
                     }
                     let hash = match hashes {
                         Hashes::Known(blob) => Some(blob),
