@@ -17,7 +17,7 @@ use crate::tree::Changes;
 /// If the stream fails or holds no tar, or if the sink fails.
 pub fn archive(stream: impl Read, sink: &mut dyn Sink) -> Result<Changes, Error> {
     let stream = decompress(stream).map_err(Error::Stream)?;
-    read_tar(stream, sink, Whiteouts::Literal)
+    Ok(read_tar(Reader::new(stream), sink, Whiteouts::Literal)?.0)
 }
 
 /// Tells whether `stream` holds a tar, compressed or not: whether a member's header can be read from it.

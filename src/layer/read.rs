@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use super::tar::{self, Member, Reader, Type};
 use super::{CAPABILITY, OPAQUE_NAME, WHITEOUT_META_PREFIX, WHITEOUT_PREFIX};
-use crate::digest::Hasher;
+use crate::digest::{DiffId, Digest};
 use crate::path::RelPath;
 use crate::time::Timestamp;
 use crate::tree::{Change, Changes, Entry, Kind, LinkGroup, List, Meta};
@@ -117,7 +117,16 @@ impl Sink for Discard {
 /// # Errors
 /// If the stream fails, is no tar or breaks a rule of layers, or if the sink fails.
 pub fn read(stream: impl Read, sink: &mut dyn Sink) -> Result<Changes, Error> {
-    read_tar(stream, sink, Whiteouts::Decode)
+    Ok(read_tar(Reader::new(stream), sink, Whiteouts::Decode)?.0)
+}
+
+/// Does it, and returns the layer's diff id too.
+///
+/// # Errors
+/// As with [`read`].
+pub fn read_hashed(stream: impl Read, sink: &mut dyn Sink) -> Result<(Changes, DiffId), Error> {
+    let (changes, digest) = read_tar(Reader::hashing(stream), sink, Whiteouts::Decode)?;
+    Ok((changes, DiffId(digest.expect("the reader hashes the stream"))))
 }
 
 /// What names of whiteouts mean.
@@ -130,11 +139,10 @@ pub(super) enum Whiteouts {
 }
 
 pub(super) fn read_tar(
-    stream: impl Read,
+    mut reader: Reader<impl Read>,
     sink: &mut dyn Sink,
     whiteouts: Whiteouts,
-) -> Result<Changes, Error> {
-    let mut reader = Reader::new(stream);
+) -> Result<(Changes, Option<Digest>), Error> {
     let mut layer = Assembly::default();
     let mut scratch = vec![0; 64 * 1024];
     loop {
@@ -153,8 +161,8 @@ pub(super) fn read_tar(
         }
     }
     let offset = reader.offset();
-    reader.drain().map_err(|error| Error::of(error, offset))?;
-    Ok(layer.finish())
+    let digest = reader.drain().map_err(|error| Error::of(error, offset))?;
+    Ok((layer.finish(), digest))
 }
 
 impl Error {
@@ -232,11 +240,11 @@ impl Assembly {
         let (major, minor) = (member.major, member.minor);
         let kind = match member.kind {
             Type::File => {
-                let mut content = Hashing { content: reader.content(), hasher: Hasher::new() };
+                let mut content = reader.content();
                 let item = Item::File { meta: &meta, size: member.size, content: &mut content };
                 sink.take(&path, item).map_err(take_error)?;
-                while content.read(scratch).map_err(take_error)? > 0 {}
-                Kind::File { size: member.size, digest: content.hasher.finish(), link: None }
+                let digest = content.finish(scratch).map_err(take_error)?;
+                Kind::File { size: member.size, digest, link: None }
             }
             Type::HardLink => {
                 let target = RelPath::clean(&member.link);
@@ -320,20 +328,6 @@ fn meta_of(member: &Member) -> Meta {
         .as_ref()
         .map(|capability| Arc::new(BTreeMap::from([(Box::from(CAPABILITY), capability.clone())])));
     Meta { mode: member.mode, uid: member.uid, gid: member.gid, mtime: Timestamp(member.mtime), xattrs }
-}
-
-/// Hashes what is read through it.
-struct Hashing<R> {
-    content: R,
-    hasher: Hasher,
-}
-
-impl<R: Read> Read for Hashing<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.content.read(buffer)?;
-        self.hasher.update(&buffer[..count]);
-        Ok(count)
-    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::io::{self, Read};
 
 use super::sparse::{Map, Segment};
 use super::{BLOCK, CAPABILITY, PAX_XATTR, read_full};
+use crate::digest::{Digest, Hasher};
 
 /// What can be wrong with a tar.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +54,7 @@ pub(super) struct Member {
 
 /// Reads members one after the other.
 pub(super) struct Reader<R> {
-    stream: R,
+    stream: Hashing<R>,
     /// Bytes of the current member that were not read yet, and of the padding behind them.
     left: u64,
     padding: u64,
@@ -87,6 +88,15 @@ struct PaxSparse {
 
 impl<R: Read> Reader<R> {
     pub(super) const fn new(stream: R) -> Self {
+        Self::of(Hashing { stream, tar: None, file: None })
+    }
+
+    /// Hashes all of the stream, which is [`Reader::drain`]'s result then.
+    pub(super) fn hashing(stream: R) -> Self {
+        Self::of(Hashing { stream, tar: Some(Hasher::new()), file: None })
+    }
+
+    const fn of(stream: Hashing<R>) -> Self {
         Self { stream, left: 0, padding: 0, content: Map::empty(), offset: 0, ended: false }
     }
 
@@ -178,14 +188,16 @@ impl<R: Read> Reader<R> {
     }
 
     /// Returns the content of the member that [`Reader::next`] returned last.
-    pub(super) const fn content(&mut self) -> Content<'_, R> {
+    pub(super) fn content(&mut self) -> Content<'_, R> {
+        self.stream.file = Some(Hasher::new());
         Content { reader: self }
     }
 
-    /// Reads the stream to its end, so that whoever checks it behind sees all of it.
-    pub(super) fn drain(mut self) -> Result<()> {
+    /// Reads the stream to its end: what stands behind the archive counts for its digest too, and whoever checks the
+    /// stream behind sees all of it.
+    pub(super) fn drain(mut self) -> Result<Option<Digest>> {
         io::copy(&mut self.stream, &mut io::sink())?;
-        Ok(())
+        Ok(self.stream.tar.map(Hasher::finish))
     }
 
     fn set_content(&mut self, stored: u64) -> Result<()> {
@@ -204,7 +216,7 @@ impl<R: Read> Reader<R> {
         }
         self.set_content(size)?;
         let mut bytes = Vec::new();
-        self.content().read_to_end(&mut bytes)?;
+        Stored { reader: self }.read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 
@@ -321,11 +333,23 @@ pub(super) struct Content<'a, R> {
     reader: &'a mut Reader<R>,
 }
 
+impl<R: Read> Content<'_, R> {
+    /// Reads what is left through `buffer`; returns the digest of all that was read.
+    pub(super) fn finish(mut self, buffer: &mut [u8]) -> io::Result<Digest> {
+        while self.read(buffer)? > 0 {}
+        let hasher = self.reader.stream.file.take();
+        Ok(hasher.expect("content is hashed from when it is begun").finish())
+    }
+}
+
 impl<R: Read> Read for Content<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let (hole, want) = self.reader.content.next(buffer.len());
         let count = if hole {
             buffer[..want].fill(0);
+            if let Some(file) = &mut self.reader.stream.file {
+                file.update(&buffer[..want]);
+            }
             want
         } else if want == 0 {
             0
@@ -333,6 +357,27 @@ impl<R: Read> Read for Content<'_, R> {
             self.reader.read_stored(&mut buffer[..want])?
         };
         self.reader.content.advance(count);
+        Ok(count)
+    }
+}
+
+/// Hashes what is read through it: all of it, and the content of a file. Where both are wanted of the same bytes, they come
+/// at the price of one.
+struct Hashing<R> {
+    stream: R,
+    tar: Option<Hasher>,
+    file: Option<Hasher>,
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.stream.read(buffer)?;
+        let bytes = &buffer[..count];
+        match (&mut self.tar, &mut self.file) {
+            (Some(tar), Some(file)) => tar.update_both(file, bytes),
+            (Some(hasher), None) | (None, Some(hasher)) => hasher.update(bytes),
+            (None, None) => {}
+        }
         Ok(count)
     }
 }

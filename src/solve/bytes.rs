@@ -296,7 +296,7 @@ pub(super) fn read_blob(
     workshop: &Workshop<'_>,
     sink: &mut dyn Sink,
 ) -> Result<Changes, Cause> {
-    with_tar(snapshot, workshop, |tar| Ok(layer::read(tar, sink)?))
+    with_stream(snapshot, workshop, |tar| Ok(layer::read_hashed(tar, sink)?))
 }
 
 /// Has `take` read the tar of a packed layer, and verifies that it is the one that its image names.
@@ -304,6 +304,20 @@ pub(super) fn with_tar<T>(
     snapshot: &Snapshot,
     workshop: &Workshop<'_>,
     take: impl FnOnce(&mut dyn Read) -> Result<T, Cause>,
+) -> Result<T, Cause> {
+    with_stream(snapshot, workshop, |inner| {
+        let mut tar = Hashing { inner, hasher: Hasher::new() };
+        let taken = take(&mut tar)?;
+        std::io::copy(&mut tar, &mut std::io::sink())?;
+        Ok((taken, DiffId(tar.hasher.finish())))
+    })
+}
+
+/// The same where `take` finds the diff id itself.
+fn with_stream<T>(
+    snapshot: &Snapshot,
+    workshop: &Workshop<'_>,
+    take: impl FnOnce(&mut dyn Read) -> Result<(T, DiffId), Cause>,
 ) -> Result<T, Cause> {
     let layer = snapshot.packed().expect("only packed layers are read").clone();
     if !workshop.store.contains(&layer.blob) {
@@ -328,7 +342,7 @@ pub fn unpacked_size(store: &Store, layer: &Layer) -> Result<u64, Cause> {
     let changes = match known {
         Some(changes) => changes,
         None => {
-            let changes = read_stored(store, layer, |tar| Ok(layer::read(tar, &mut layer::Discard)?))?;
+            let changes = read_stored(store, layer, |tar| Ok(layer::read_hashed(tar, &mut layer::Discard)?))?;
             store.put_entries(layer.diff_id, |out| index::write(&changes, out))?;
             changes
         }
@@ -344,23 +358,17 @@ pub fn unpacked_size(store: &Store, layer: &Layer) -> Result<u64, Cause> {
     Ok(changes.list.iter().map(size).sum())
 }
 
-/// Has `take` read the tar of a layer of the store, and verifies that it is the one that `layer` names.
+/// Has `take` read the tar of a layer of the store and find its diff id, and verifies that it is the one that `layer` names.
 fn read_stored<T>(
     store: &Store,
     layer: &Layer,
-    take: impl FnOnce(&mut dyn Read) -> Result<T, Cause>,
+    take: impl FnOnce(&mut dyn Read) -> Result<(T, DiffId), Cause>,
 ) -> Result<T, Cause> {
     // The diff id finds damage of what this process has hashed when it wrote it.
     let blob = store.open_blob(&layer.blob)?.hashed_once();
-    let (taken, found) = std::thread::scope(|scope| -> Result<_, Cause> {
-        // One thread verifies the blob and decompresses it, this one hashes and takes apart what comes of it.
-        let inner = ReadAhead::start(scope, layer::decompress(blob)?);
-        let mut tar = Hashing { inner, hasher: Hasher::new() };
-        let taken = take(&mut tar)?;
-        // What stands behind the end of the archive counts for the digest too.
-        std::io::copy(&mut tar, &mut std::io::sink())?;
-        Ok((taken, DiffId(tar.hasher.finish())))
-    })?;
+    // One thread verifies the blob and decompresses it, this one hashes and takes apart what comes of it.
+    let (taken, found) =
+        std::thread::scope(|scope| take(&mut ReadAhead::start(scope, layer::decompress(blob)?)))?;
     if found != layer.diff_id {
         return Err(Cause::DiffId { blob: layer.blob.digest, expected: layer.diff_id, found });
     }

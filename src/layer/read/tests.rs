@@ -91,7 +91,10 @@ fn kind_name(kind: &Kind) -> &'static str {
 
 fn layer(members: &[Vec<u8>]) -> Result<(Changes, Keep), Error> {
     let mut sink = Keep::default();
-    let changes = read(&*tar(members), &mut sink)?;
+    let bytes = tar(members);
+    let (changes, diff_id) = read_hashed(&*bytes, &mut sink)?;
+    assert_eq!(diff_id, DiffId(Digest::of(&bytes)));
+    assert!(read(&*bytes, &mut Discard).expect("the same").list == changes.list);
     Ok((changes, sink))
 }
 
@@ -395,9 +398,11 @@ fn what_the_sink_leaves_is_hashed_all_the_same() {
 
 #[test]
 fn the_stream_is_read_to_its_end() {
-    let mut stream = &*[tar(&[member(b'0', b"x", b"1")]), vec![0; 10_000]].concat();
-    read(&mut stream, &mut Discard).expect("a sound layer");
+    let bytes = [tar(&[member(b'0', b"x", b"1")]), vec![0; 10_000]].concat();
+    let mut stream = &*bytes;
+    let (_, diff_id) = read_hashed(&mut stream, &mut Discard).expect("a sound layer");
     assert!(stream.is_empty());
+    assert_eq!(diff_id, DiffId(Digest::of(&bytes)));
     // Some writers leave out the end of the archive, or the padding before it.
     let bare = member(b'0', b"x", b"1");
     for len in [513, 1024] {
