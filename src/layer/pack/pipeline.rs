@@ -177,6 +177,10 @@ impl Job<'_> {
         loop {
             let (number, block, there, same) = {
                 let mut queue = lock(queue);
+                // One reader waits here, the others for the queue: who writes a block wakes no more than one.
+                if !self.progress.wait_for_space(queue.next) {
+                    return Ok(());
+                }
                 let Some(block) = queue.plan.next() else { return Ok(()) };
                 let (number, block) = (queue.next, block?);
                 queue.next += 1;
@@ -187,9 +191,6 @@ impl Job<'_> {
                 queue.same &= there.as_ref().is_some_and(|(_, there, _)| *there as u64 == number);
                 (number, block, there, queue.same)
             };
-            if !self.progress.wait_for_space(number) {
-                return Ok(());
-            }
             // A receiver that is gone has failed, and said so.
             let open = match there {
                 Some((earlier, there, key)) => {

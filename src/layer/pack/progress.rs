@@ -68,8 +68,12 @@ impl Progress {
     }
 
     pub(super) fn advance(&self, counter: impl FnOnce(&mut Done) -> &mut u64) {
-        *counter(&mut lock(&self.done)) += 1;
-        self.changed.notify_all();
+        let mut done = lock(&self.done);
+        let before = done.hashed.min(done.written);
+        *counter(&mut done) += 1;
+        if done.hashed.min(done.written) > before {
+            self.changed.notify_all();
+        }
     }
 
     /// Runs the work of a thread. If it fails or panics, nobody waits any longer.
