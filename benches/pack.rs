@@ -69,7 +69,7 @@ fn main() {
     if let Ok(path) = env::var("PACK_OUT") {
         let started = Instant::now();
         let stream = decompress(fs_err::File::open(path).expect("a file")).expect("a layer");
-        let back = read(stream, &mut Discard).expect("a layer");
+        let (back, _) = read(stream, &mut Discard).expect("a layer");
         println!("read in {:.2?}", started.elapsed());
         assert!(back.list.len() == changes.list.len());
     }

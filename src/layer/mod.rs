@@ -31,7 +31,7 @@ pub use pack::{
     Compression, DEFAULT_MEMORY_BYTES, Earlier, Hints, Learn, PackOptions, Packed, is_layer_of, pack,
     pack_unread,
 };
-pub use read::{Discard, Error, Item, Sink, read, read_hashed};
+pub use read::{Discard, Error, Item, Sink, read};
 pub(crate) use read_full::read_full;
 
 /// What a whiteout's name begins with (image-spec `layer.md`, "Whiteouts").

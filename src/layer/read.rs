@@ -112,19 +112,11 @@ impl Sink for Discard {
     }
 }
 
-/// Reads an uncompressed layer to the end of the stream.
+/// Reads an uncompressed layer to the end of the stream; returns what is in it and its diff id.
 ///
 /// # Errors
 /// If the stream fails, is no tar or breaks a rule of layers, or if the sink fails.
-pub fn read(stream: impl Read, sink: &mut dyn Sink) -> Result<Changes, Error> {
-    Ok(read_tar(Reader::new(stream), sink, Whiteouts::Decode)?.0)
-}
-
-/// Does it, and returns the layer's diff id too.
-///
-/// # Errors
-/// As with [`read`].
-pub fn read_hashed(stream: impl Read, sink: &mut dyn Sink) -> Result<(Changes, DiffId), Error> {
+pub fn read(stream: impl Read, sink: &mut dyn Sink) -> Result<(Changes, DiffId), Error> {
     let (changes, digest) = read_tar(Reader::hashing(stream), sink, Whiteouts::Decode)?;
     Ok((changes, DiffId(digest.expect("the reader hashes the stream"))))
 }

@@ -88,12 +88,12 @@ struct PaxSparse {
 
 impl<R: Read> Reader<R> {
     pub(super) const fn new(stream: R) -> Self {
-        Self::of(Hashing { stream, tar: None, file: None })
+        Self::of(Hashing { stream, hasher: None })
     }
 
     /// Hashes all of the stream, which is [`Reader::drain`]'s result then.
     pub(super) fn hashing(stream: R) -> Self {
-        Self::of(Hashing { stream, tar: Some(Hasher::new()), file: None })
+        Self::of(Hashing { stream, hasher: Some(Hasher::new()) })
     }
 
     const fn of(stream: Hashing<R>) -> Self {
@@ -189,15 +189,14 @@ impl<R: Read> Reader<R> {
 
     /// Returns the content of the member that [`Reader::next`] returned last.
     pub(super) fn content(&mut self) -> Content<'_, R> {
-        self.stream.file = Some(Hasher::new());
-        Content { reader: self }
+        Content { reader: self, hasher: Hasher::new() }
     }
 
     /// Reads the stream to its end: what stands behind the archive counts for its digest too, and whoever checks the
     /// stream behind sees all of it.
     pub(super) fn drain(mut self) -> Result<Option<Digest>> {
         io::copy(&mut self.stream, &mut io::sink())?;
-        Ok(self.stream.tar.map(Hasher::finish))
+        Ok(self.stream.hasher.map(Hasher::finish))
     }
 
     fn set_content(&mut self, stored: u64) -> Result<()> {
@@ -247,13 +246,13 @@ impl<R: Read> Reader<R> {
         Ok(())
     }
 
-    /// Reads content as it is stored.
-    fn read_stored(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    /// Reads content as it is stored, which `file` hashes.
+    fn read_stored(&mut self, buffer: &mut [u8], file: Option<&mut Hasher>) -> io::Result<usize> {
         let want = usize::try_from(self.left).map_or(buffer.len(), |left| left.min(buffer.len()));
         if want == 0 {
             return Ok(0);
         }
-        let count = self.stream.read(&mut buffer[..want])?;
+        let count = self.stream.read_with(&mut buffer[..want], file)?;
         if count == 0 {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the archive ends inside a member"));
         }
@@ -331,14 +330,14 @@ impl<R: Read> Reader<R> {
 /// A member's content with its holes filled.
 pub(super) struct Content<'a, R> {
     reader: &'a mut Reader<R>,
+    hasher: Hasher,
 }
 
 impl<R: Read> Content<'_, R> {
     /// Reads what is left through `buffer`; returns the digest of all that was read.
     pub(super) fn finish(mut self, buffer: &mut [u8]) -> io::Result<Digest> {
         while self.read(buffer)? > 0 {}
-        let hasher = self.reader.stream.file.take();
-        Ok(hasher.expect("content is hashed from when it is begun").finish())
+        Ok(self.hasher.finish())
     }
 }
 
@@ -347,38 +346,41 @@ impl<R: Read> Read for Content<'_, R> {
         let (hole, want) = self.reader.content.next(buffer.len());
         let count = if hole {
             buffer[..want].fill(0);
-            if let Some(file) = &mut self.reader.stream.file {
-                file.update(&buffer[..want]);
-            }
+            self.hasher.update(&buffer[..want]);
             want
         } else if want == 0 {
             0
         } else {
-            self.reader.read_stored(&mut buffer[..want])?
+            self.reader.read_stored(&mut buffer[..want], Some(&mut self.hasher))?
         };
         self.reader.content.advance(count);
         Ok(count)
     }
 }
 
-/// Hashes what is read through it: all of it, and the content of a file. Where both are wanted of the same bytes, they come
-/// at the price of one.
+/// A stream, hashed on the way if that is asked for.
 struct Hashing<R> {
     stream: R,
-    tar: Option<Hasher>,
-    file: Option<Hasher>,
+    hasher: Option<Hasher>,
 }
 
-impl<R: Read> Read for Hashing<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+impl<R: Read> Hashing<R> {
+    /// Reads what `file` hashes too. Both hash the same bytes then, at the price of one.
+    fn read_with(&mut self, buffer: &mut [u8], file: Option<&mut Hasher>) -> io::Result<usize> {
         let count = self.stream.read(buffer)?;
         let bytes = &buffer[..count];
-        match (&mut self.tar, &mut self.file) {
+        match (&mut self.hasher, file) {
             (Some(tar), Some(file)) => tar.update_both(file, bytes),
             (Some(hasher), None) | (None, Some(hasher)) => hasher.update(bytes),
             (None, None) => {}
         }
         Ok(count)
+    }
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.read_with(buffer, None)
     }
 }
 
@@ -388,7 +390,7 @@ struct Stored<'a, R> {
 
 impl<R: Read> Read for Stored<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.reader.read_stored(buffer)
+        self.reader.read_stored(buffer, None)
     }
 }
 

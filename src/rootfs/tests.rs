@@ -234,7 +234,7 @@ fn through_a_tar(changes: &Changes, root: &Path, form: Form) -> Changes {
     };
     let mut layer = Vec::new();
     pack(changes, &options, layer::Hints::default(), &mut layer).unwrap();
-    write_layer(root, form, ALL, |sink| layer::read(&*layer, sink).map_err(Failure::from)).unwrap()
+    write_layer(root, form, ALL, |sink| Ok::<_, Failure>(layer::read(&*layer, sink)?.0)).unwrap()
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::imports::Place;
 use super::inputs::Chosen;
 use super::read_ahead::ReadAhead;
 use super::{Snapshot, Workshop};
-use crate::digest::{DiffId, Hasher};
+use crate::digest::DiffId;
 use crate::image::Layer;
 use crate::layer::{self, Item, Sink, index};
 use crate::path::RelPath;
@@ -296,25 +296,11 @@ pub(super) fn read_blob(
     workshop: &Workshop<'_>,
     sink: &mut dyn Sink,
 ) -> Result<Changes, Cause> {
-    with_stream(snapshot, workshop, |tar| Ok(layer::read_hashed(tar, sink)?))
+    with_tar(snapshot, workshop, |tar| Ok(layer::read(tar, sink)?))
 }
 
-/// Has `take` read the tar of a packed layer, and verifies that it is the one that its image names.
+/// Has `take` read the tar of a packed layer and find its diff id, and verifies that it is the one that its image names.
 pub(super) fn with_tar<T>(
-    snapshot: &Snapshot,
-    workshop: &Workshop<'_>,
-    take: impl FnOnce(&mut dyn Read) -> Result<T, Cause>,
-) -> Result<T, Cause> {
-    with_stream(snapshot, workshop, |inner| {
-        let mut tar = Hashing { inner, hasher: Hasher::new() };
-        let taken = take(&mut tar)?;
-        std::io::copy(&mut tar, &mut std::io::sink())?;
-        Ok((taken, DiffId(tar.hasher.finish())))
-    })
-}
-
-/// The same where `take` finds the diff id itself.
-fn with_stream<T>(
     snapshot: &Snapshot,
     workshop: &Workshop<'_>,
     take: impl FnOnce(&mut dyn Read) -> Result<(T, DiffId), Cause>,
@@ -342,7 +328,7 @@ pub fn unpacked_size(store: &Store, layer: &Layer) -> Result<u64, Cause> {
     let changes = match known {
         Some(changes) => changes,
         None => {
-            let changes = read_stored(store, layer, |tar| Ok(layer::read_hashed(tar, &mut layer::Discard)?))?;
+            let changes = read_stored(store, layer, |tar| Ok(layer::read(tar, &mut layer::Discard)?))?;
             store.put_entries(layer.diff_id, |out| index::write(&changes, out))?;
             changes
         }
@@ -373,19 +359,6 @@ fn read_stored<T>(
         return Err(Cause::DiffId { blob: layer.blob.digest, expected: layer.diff_id, found });
     }
     Ok(taken)
-}
-
-struct Hashing<R> {
-    inner: R,
-    hasher: Hasher,
-}
-
-impl<R: Read> Read for Hashing<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.hasher.update(&buffer[..count]);
-        Ok(count)
-    }
 }
 
 /// Reads one small file of a root file system; `None` if there is none.

@@ -59,8 +59,7 @@ fn in_codec(snapshot: &Arc<Snapshot>, workshop: &Workshop<'_>) -> Result<PackedL
     workshop.task(format!("compressing {} anew", layer.blob.digest), |_| {
         let mut writer = workshop.store.writer()?;
         bytes::with_tar(snapshot, workshop, |tar| {
-            layer::pack::recompress(tar, &workshop.packing, &mut writer)?;
-            Ok(())
+            Ok(((), layer::pack::recompress(tar, &workshop.packing, &mut writer)?))
         })?;
         let (digest, size) = writer.commit()?;
         let blob = Blob { media_type: pack::media_type(compression).to_owned(), digest, size };

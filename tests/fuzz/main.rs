@@ -255,7 +255,7 @@ fn archives() {
         &["ustar\u{0}00", "ustar  \u{0}", ".wh.", ".wh..wh..opq", "../", "30 path=", "\u{0}"],
         |input| {
             let mut all = layer::Discard;
-            if let Ok(changes) = layer::read(input, &mut all) {
+            if let Ok((changes, _)) = layer::read(input, &mut all) {
                 assert!(
                     changes.list.iter().is_sorted_by(|a, b| a.path() <= b.path()),
                     "a layer out of order"

@@ -130,10 +130,10 @@ fn run_command() -> Fallible<i32> {
 fn unpack(directory: &Path, file: &str, disk: Disk) -> Fallible<Tree> {
     let stream = decompress(fs_err::File::open(file)?)?;
     let changes = if directory.exists() {
-        layer::read(stream, &mut layer::Discard)?
+        layer::read(stream, &mut layer::Discard)?.0
     } else {
         prepare_upper(directory, &Tree::empty(), disk)?;
-        let read = |sink: &mut dyn layer::Sink| -> Fallible<Changes> { Ok(layer::read(stream, sink)?) };
+        let read = |sink: &mut dyn layer::Sink| -> Fallible<Changes> { Ok(layer::read(stream, sink)?.0) };
         write_layer(directory, Form::Layer, disk, read)?
     };
     Ok(Tree::empty().apply(&changes))

@@ -7,20 +7,21 @@ use std::thread;
 use super::buffers::{Buffer, Buffers};
 use super::codec::Codec;
 use super::{Error, PackOptions};
+use crate::digest::{DiffId, Hasher};
 use crate::layer::read_full;
 
 /// Whoever packed the tar, it is cut in stretches of this length.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// Compresses `tar` as it is, in stretches that are joined as [`pack`](super::pack) joins blocks; returns the number of
-/// bytes written. They do not depend on `options.jobs`.
+/// Compresses `tar` as it is, in stretches that are joined as [`pack`](super::pack) joins blocks; returns the diff id,
+/// which is the digest of `tar`. What is written does not depend on `options.jobs`.
 ///
 /// # Errors
 /// If `tar` or `out` fails.
-pub fn recompress(mut tar: impl Read, options: &PackOptions, mut out: impl Write) -> Result<u64, Error> {
+pub fn recompress(mut tar: impl Read, options: &PackOptions, mut out: impl Write) -> Result<DiffId, Error> {
     let jobs = options.jobs.clamp(1, super::pipeline::MOST_JOBS);
     let mut codecs = (0..jobs).map(|_| Codec::new(options.compression)).collect::<Result<Vec<_>, _>>()?;
-    let (mut size, buffers) = (0, Buffers::default());
+    let (mut hasher, buffers) = (Hasher::new(), Buffers::default());
     loop {
         let mut chunks = Vec::with_capacity(jobs);
         while chunks.len() < jobs {
@@ -31,6 +32,7 @@ pub fn recompress(mut tar: impl Read, options: &PackOptions, mut out: impl Write
             if chunk.is_empty() {
                 break;
             }
+            hasher.update(&chunk);
             chunks.push(Arc::new(chunk));
         }
         let last = chunks.len() < jobs;
@@ -47,11 +49,10 @@ pub fn recompress(mut tar: impl Read, options: &PackOptions, mut out: impl Write
         })?;
         for bytes in compressed {
             out.write_all(&bytes).map_err(Error::Write)?;
-            size += bytes.len() as u64;
         }
         if last {
             out.flush().map_err(Error::Write)?;
-            return Ok(size);
+            return Ok(DiffId(hasher.finish()));
         }
     }
 }

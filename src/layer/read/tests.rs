@@ -92,9 +92,8 @@ fn kind_name(kind: &Kind) -> &'static str {
 fn layer(members: &[Vec<u8>]) -> Result<(Changes, Keep), Error> {
     let mut sink = Keep::default();
     let bytes = tar(members);
-    let (changes, diff_id) = read_hashed(&*bytes, &mut sink)?;
+    let (changes, diff_id) = read(&*bytes, &mut sink)?;
     assert_eq!(diff_id, DiffId(Digest::of(&bytes)));
-    assert!(read(&*bytes, &mut Discard).expect("the same").list == changes.list);
     Ok((changes, sink))
 }
 
@@ -386,7 +385,7 @@ fn what_the_sink_leaves_is_hashed_all_the_same() {
         }
     }
     let content = vec![b'c'; 200_000];
-    let changes = read(&*tar(&[member(b'0', b"x", &content)]), &mut Lazy).expect("a sound layer");
+    let (changes, _) = read(&*tar(&[member(b'0', b"x", &content)]), &mut Lazy).expect("a sound layer");
     let first = changes.list.into_iter().next();
     let Some(Change::Upsert { entry: Entry { kind: Kind::File { digest, .. }, .. }, .. }) = first else {
         panic!("a file")
@@ -400,7 +399,7 @@ fn what_the_sink_leaves_is_hashed_all_the_same() {
 fn the_stream_is_read_to_its_end() {
     let bytes = [tar(&[member(b'0', b"x", b"1")]), vec![0; 10_000]].concat();
     let mut stream = &*bytes;
-    let (_, diff_id) = read_hashed(&mut stream, &mut Discard).expect("a sound layer");
+    let (_, diff_id) = read(&mut stream, &mut Discard).expect("a sound layer");
     assert!(stream.is_empty());
     assert_eq!(diff_id, DiffId(Digest::of(&bytes)));
     // Some writers leave out the end of the archive, or the padding before it.

@@ -85,7 +85,7 @@ fn every_kind_of_change_comes_back() {
     ];
     let changes = in_order(list, &["one", "two", ""]);
     let (_, tar) = packed(&changes, &PLAIN);
-    let back = read(&*tar, &mut Discard).expect("a sound layer");
+    let (back, _) = read(&*tar, &mut Discard).expect("a sound layer");
     let without_origin = |change: Change| match change {
         Change::Upsert { path, mut entry, .. } => {
             if let Kind::File { link: Some(link), .. } = &mut entry.kind {
@@ -163,7 +163,7 @@ fn the_number_of_threads_does_not_show() {
     }
     assert!(diff_ids.iter().all(|diff_id| *diff_id == diff_ids[0]), "the codec does not show in the diff id");
     let (_, tar) = packed(&changes, &PLAIN);
-    let back = read(&*tar, &mut Discard).expect("a sound layer");
+    let (back, _) = read(&*tar, &mut Discard).expect("a sound layer");
     assert_eq!(back.list, changes.list);
 }
 
@@ -173,7 +173,7 @@ fn times_are_clamped_down() {
     let changes = sample(directory.path());
     let limit = Timestamp(1_700_000_010);
     let (_, tar) = packed(&changes, &PackOptions { clamp_mtime: Some(limit), ..PLAIN });
-    let back = read(&*tar, &mut Discard).expect("a sound layer");
+    let (back, _) = read(&*tar, &mut Discard).expect("a sound layer");
     for (before, after) in changes.list.iter().zip(&back.list) {
         let (Change::Upsert { entry: before, .. }, Change::Upsert { entry: after, .. }) = (before, after)
         else {
@@ -372,7 +372,7 @@ proptest! {
         let changes = with_contents(diff(&a, &b), content);
         let options = PackOptions { compression: Compression::Gzip { level }, jobs: 2, clamp_mtime: None, memory_bytes: DEFAULT_MEMORY_BYTES };
         let (_, tar) = packed(&changes, &options);
-        let back = read(&*tar, &mut Discard).expect("a sound layer");
+        let (back, _) = read(&*tar, &mut Discard).expect("a sound layer");
         let (direct, through): (Tree, Tree) = (a.apply(&changes), a.apply(&back));
         prop_assert!(direct == through, "{direct:?}\n{through:?}");
     }
