@@ -71,7 +71,7 @@ enum Hashes {
 }
 
 struct Uncompressed {
-    key: Digest,
+    key: Key,
     len: usize,
     stretches: Arc<[Stretch]>,
 }
@@ -175,7 +175,7 @@ impl Job<'_> {
         to_compressor: &Sender<Work>,
     ) -> Result<(), Error> {
         loop {
-            let (number, block, there, same) = {
+            let (number, block, key, there, same) = {
                 let mut queue = lock(queue);
                 // One reader waits here, the others for the queue: who writes a block wakes no more than one.
                 if !self.progress.wait_for_space(queue.next) {
@@ -184,16 +184,20 @@ impl Job<'_> {
                 let Some(block) = queue.plan.next() else { return Ok(()) };
                 let (number, block) = (queue.next, block?);
                 queue.next += 1;
-                let there = self.earlier.and_then(|earlier| {
-                    let key = block.key();
-                    Some((earlier, earlier.find(number, &key)?, key))
-                });
-                queue.same &= there.as_ref().is_some_and(|(_, there, _)| *there as u64 == number);
-                (number, block, there, queue.same)
+                let key = match self.sources.digests {
+                    Digests::Promised(_) => Key::Known(block.key()),
+                    Digests::Open(_) => Key::Open(block.draft()),
+                };
+                let there = match (self.earlier, &key) {
+                    (Some(earlier), Key::Known(key)) => Some(earlier).zip(earlier.find(number, key)),
+                    (Some(_), Key::Open(_)) | (None, _) => None,
+                };
+                queue.same &= there.is_some_and(|(_, there)| there as u64 == number);
+                (number, block, key, there, queue.same)
             };
             // A receiver that is gone has failed, and said so.
             let open = match there {
-                Some((earlier, there, key)) => {
+                Some((earlier, there)) => {
                     let (row, bytes) = earlier.read(there, self.buffers)?;
                     let hashes = match same {
                         true => Hashes::Known(Box::new(row.blob)),
@@ -204,7 +208,7 @@ impl Job<'_> {
                     (!same || known()) && to_compressor.send(Work::Copy(copied)).is_ok()
                 }
                 None => {
-                    let filled = self.fill(number, &block)?;
+                    let filled = self.fill(number, key, &block)?;
                     to_hasher.send(Tar::Block(filled.clone())).is_ok()
                         && to_compressor.send(Work::Compress(filled)).is_ok()
                 }
@@ -216,7 +220,7 @@ impl Job<'_> {
     }
 
     /// Returns what the hasher has to know of a block of the earlier layer.
-    fn uncompressed(self, key: Digest, block: &Block) -> Uncompressed {
+    fn uncompressed(self, key: Key, block: &Block) -> Uncompressed {
         let contents = block.contents().filter(|(_, content)| hashing::is_in_order(self.sources, content));
         let stretch = |(start, content): (_, &Content)| {
             let content = content.clone();
@@ -225,7 +229,7 @@ impl Job<'_> {
         Uncompressed { key, len: block.len, stretches: contents.map(stretch).collect() }
     }
 
-    fn fill(self, number: u64, block: &Block) -> Result<Filled, Error> {
+    fn fill(self, number: u64, key: Key, block: &Block) -> Result<Filled, Error> {
         let mut bytes = self.buffers.take(block.len);
         let (mut start, mut stretches) = (0, Vec::new());
         for piece in &block.pieces {
@@ -248,10 +252,6 @@ impl Job<'_> {
                 }
             }
         }
-        let key = match self.sources.digests {
-            Digests::Promised(_) => Key::Known(block.key()),
-            Digests::Open(_) => Key::Open(block.draft()),
-        };
         Ok(Filled { number, key, bytes: Arc::new(bytes), stretches: stretches.into() })
     }
 
@@ -290,8 +290,7 @@ impl Job<'_> {
                         Hashes::Open(Uncompressed { key, len, stretches }) => {
                             let mut tar = self.buffers.take(len);
                             codec.decompress(&bytes, &mut tar).map_err(Error::Earlier)?;
-                            let filled =
-                                Filled { number, key: Key::Known(key), bytes: Arc::new(tar), stretches };
+                            let filled = Filled { number, key, bytes: Arc::new(tar), stretches };
                             if to_hasher.send(Tar::Block(filled)).is_err() {
                                 return Ok(());
                             }
