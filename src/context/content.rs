@@ -4,7 +4,7 @@ use std::io::{self, Read as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::context::Error;
@@ -76,8 +76,13 @@ pub(super) fn read(
     if size != expected.size || u64::try_from(now.st_size) != Ok(size) {
         return Err(Failure::Changed);
     }
-    let lasting = identity(&now) == *expected && horizon.is_past(expected);
-    Ok(Content { digest, capability, lasting })
+    Ok(Content { digest, capability, lasting: is_lasting(&now, expected, horizon) })
+}
+
+/// Whether a file that was listed with `expected`, and had the stat data `now` after it was read, surely has the content that
+/// was read as long as it has them.
+pub(super) fn is_lasting(now: &Stat, expected: &Identity, horizon: Horizon) -> bool {
+    identity(now) == *expected && horizon.is_past(expected)
 }
 
 /// Hashes up to `expected` bytes; returns how many there were.

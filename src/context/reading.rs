@@ -8,8 +8,8 @@ use rustix::fs::Stat;
 
 use crate::context::content::{self, Content};
 use crate::context::directory::Directory;
+use crate::context::listing::Item;
 use crate::context::stat_cache::Horizon;
-use crate::context::walk::identity;
 use crate::digest::Digest;
 use crate::path::RelPath;
 use crate::place::View as _;
@@ -40,9 +40,8 @@ impl<'a> Reading<'a> {
         if content::capability(opened)?.is_some() {
             return Err(io::Error::other("it has capabilities"));
         }
-        let now = identity(stat);
-        let as_listed = self.directory.item(path).is_some_and(|item| item.identity() == now);
-        Ok(as_listed && self.horizon.is_past(&now))
+        let is_lasting = |item: Item<'_>| content::is_lasting(stat, &item.identity(), self.horizon);
+        Ok(self.directory.item(path).is_some_and(is_lasting))
     }
 
     /// Takes the digest of a file; `lasting` if [`look`](Self::look) always said so.
