@@ -74,6 +74,14 @@ fn packing_ahead_does_not_show() {
             fill(kiln, &format!("context{number}"), false);
             kiln.write(&format!("context{number}/Dockerfile"), *dockerfile);
         }
+        // What is packed ahead does not have it.
+        let value = [1_u8, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let path = kiln.at("context2/files/2/2");
+        if let Err(errno) =
+            rustix::fs::setxattr(&path, "security.capability", &value, rustix::fs::XattrFlags::empty())
+        {
+            eprintln!("cannot set capabilities here ({errno}): not tested with them");
+        }
     }
     for (number, dockerfile) in dockerfiles.iter().enumerate() {
         // On the second store each copy was done before, of other files.

@@ -7,7 +7,7 @@ const FORMS: [Compression; 3] =
     [Compression::None, Compression::Gzip { level: 1 }, Compression::Zstd { level: 1 }];
 
 fn options(compression: Compression, jobs: usize) -> PackOptions {
-    PackOptions { compression, jobs, clamp_mtime: None, memory_bytes: DEFAULT_MEMORY_BYTES }
+    PackOptions { compression, jobs, ..PLAIN }
 }
 
 /// The same changes as if nobody had read the files.
