@@ -28,8 +28,8 @@ mod tar;
 pub use archive::{archive, is_archive};
 pub use decompress::{Decoder, decompress};
 pub use pack::{
-    Compression, DEFAULT_MEMORY_BYTES, Earlier, Hints, Learn, PackOptions, Packed, is_layer_of, pack,
-    pack_unread,
+    Compression, DEFAULT_MEMORY_BYTES, Earlier, Hints, Learn, PackOptions, Packed, Prepared, Preparer,
+    is_layer_of, pack, pack_unread,
 };
 pub use read::{Discard, Error, Item, Sink, read};
 pub(crate) use read_full::read_full;

@@ -14,7 +14,8 @@
 //!   layers takes (RFC 1952 section 2.2, RFC 8878 section 3.1). So the bytes do not depend on the number of
 //!   threads. A block that seems not to be worth compressing is stored in its member (RFC 1951 section 3.2.4).
 //! * Blocks that an earlier version of the layer has too are copied from its blob, compressed, and their files are
-//!   not opened ([`Earlier`]). The bytes are the same with and without.
+//!   not opened ([`Earlier`]). Blocks that were compressed while a command was still making other ones are not
+//!   compressed again ([`Prepared`]). The bytes are the same with and without.
 //! * Memory is a constant. A block is read only when it is less than a window ahead of the one that is
 //!   written, so nobody who computes ever waits for somebody who waits for space.
 //! * What was promised is what is packed: a file whose size or content is not what its entry says is an
@@ -29,6 +30,7 @@ mod earlier;
 mod hashing;
 mod pipeline;
 mod plan;
+mod prepared;
 mod progress;
 mod recompress;
 mod source;
@@ -39,6 +41,7 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 pub use earlier::Earlier;
+pub use prepared::{Prepared, Preparer};
 pub use recompress::recompress;
 
 use plan::Plan;
@@ -179,6 +182,8 @@ impl Error {
 pub struct Hints<'a> {
     /// A layer that may have blocks in common.
     pub earlier: Option<&'a Earlier>,
+    /// Blocks that were compressed while the files were made.
+    pub prepared: Option<&'a Prepared>,
     /// Tells of a file of a directory whether its content is what its entry says if this is its stat data. Then it is
     /// not hashed again.
     pub is_as_hashed: Option<&'a IsAsHashed<'a>>,

@@ -20,16 +20,19 @@
 //!
 //! What it does not do: choose names of directories, read or write tars, run commands.
 
+mod contents;
 mod disk;
 mod error;
 mod metadata;
 mod plain;
 mod queue;
 mod remove;
+mod stamp;
 mod upper;
 mod walk;
 mod write;
 
+pub use contents::Contents;
 pub use disk::{Disk, Marks};
 pub use error::Error;
 pub use plain::{Index, index, scan_plain};

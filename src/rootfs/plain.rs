@@ -5,10 +5,10 @@ use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 
-use rustix::fs::Stat;
-
+use super::contents::Contents;
 use super::disk::Disk;
 use super::error::Error;
+use super::stamp::Stamp;
 use super::upper::{inode_of, is_unchanged, link, read_entry};
 use super::walk::{self, Found};
 use crate::path::RelPath;
@@ -18,28 +18,6 @@ use crate::tree::{Changes, Kind, Origin, Tree, diff};
 #[derive(Debug, Clone, Default)]
 pub struct Index {
     stamps: HashMap<RelPath, Stamp>,
-}
-
-/// What changes on the disk whenever a file's bytes do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    size: i64,
-    changed: (i64, i64),
-    modified: (i64, i64),
-}
-
-impl Stamp {
-    fn of(stat: &Stat) -> Self {
-        Self {
-            device: stat.st_dev,
-            inode: stat.st_ino,
-            size: stat.st_size,
-            changed: (stat.st_ctime, stat.st_ctime_nsec as i64),
-            modified: (stat.st_mtime, stat.st_mtime_nsec as i64),
-        }
-    }
 }
 
 /// Remembers what the disk says of everything in `directory`.
@@ -57,7 +35,13 @@ pub fn index(directory: &Path) -> Result<Index, Error> {
 ///
 /// # Errors
 /// If something in it cannot be read.
-pub fn scan_plain(directory: &Path, before: &Index, lower: &Tree, disk: Disk) -> Result<Changes, Error> {
+pub fn scan_plain(
+    directory: &Path,
+    before: &Index,
+    lower: &Tree,
+    disk: Disk,
+    contents: Contents<'_>,
+) -> Result<Changes, Error> {
     let visit = |found: &Found, at: BorrowedFd<'_>, name: &CStr| {
         let (stamp, before) = (Stamp::of(&found.stat), before.stamps.get(&found.path));
         let below = lower.get(&found.path);
@@ -65,7 +49,7 @@ pub fn scan_plain(directory: &Path, before: &Index, lower: &Tree, disk: Disk) ->
         let known = below.filter(|entry| before == Some(&stamp) && matches!(entry.kind, Kind::File { .. }));
         let mut entry = match known {
             Some(entry) => Some(entry.clone()),
-            None => read_entry(directory, found, at, name, lower, disk)?,
+            None => read_entry(directory, found, (at, name), lower, disk, contents)?,
         };
         if let (Some(entry), Some(below), Some(before)) = (&mut entry, below, before)
             && before.modified == stamp.modified

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::write::Writer;
 use super::*;
+use crate::digest::Digest;
 use crate::layer::{self, Compression, DEFAULT_MEMORY_BYTES, PackOptions, pack};
 use crate::path::RelPath;
 use crate::time::Timestamp;
@@ -110,13 +111,13 @@ fn a_layer_is_read_back_as_it_was_written() {
     let tree = everything();
     let changes = with_bytes(diff(&empty, &tree));
     assert_eq!(write_changes(&upper, &changes, Form::Layer, ALL).unwrap(), []);
-    let seen = scan_upper(&upper, &empty, ALL).unwrap();
+    let seen = scan_upper(&upper, &empty, ALL, Contents::Read).unwrap();
     assert_eq!(
         empty.apply(&seen).listing().with_times().to_string(),
         empty.apply(&changes).listing().with_times().to_string()
     );
     // Nothing changed against what was written.
-    assert_eq!(scan_upper(&upper, &tree, ALL).unwrap().list, List::new());
+    assert_eq!(scan_upper(&upper, &tree, ALL, Contents::Read).unwrap().list, List::new());
 }
 
 #[test]
@@ -147,7 +148,7 @@ fn marks_of_overlayfs_become_explicit_whiteouts() {
         origins: vec![],
     };
     write_changes(&upper, &with_bytes(changes), Form::Layer, ALL).unwrap();
-    let seen = scan_upper(&upper, &lower, ALL).unwrap();
+    let seen = scan_upper(&upper, &lower, ALL, Contents::Read).unwrap();
     let shown: Vec<_> = seen
         .list
         .iter()
@@ -158,6 +159,50 @@ fn marks_of_overlayfs_become_explicit_whiteouts() {
         })
         .collect();
     assert_eq!(shown, ["+a", "+a/new", "-a/x", "-a/y", "-b", "+c", "-c/k", "-d"]);
+}
+
+/// Size and digest of each file.
+fn files(changes: &Changes) -> BTreeMap<String, (u64, Digest)> {
+    let file = |change| match change {
+        Change::Upsert { path, entry: Entry { kind: Kind::File { size, digest, .. }, .. }, .. } => {
+            Some((path.to_string(), (size, digest)))
+        }
+        _ => None,
+    };
+    changes.list.iter().filter_map(file).collect()
+}
+
+#[test]
+fn a_scan_that_reads_nothing_tells_when_a_file_may_have_changed() {
+    let place = tempfile::tempdir().unwrap();
+    let state = place.path().join("state");
+    fs_err::create_dir(&state).unwrap();
+    let (before, empty) = (index(&state).unwrap(), Tree::empty());
+    let disk = Disk { marks: Marks::User, ..ALL };
+    let scan = |contents| {
+        let upper = files(&scan_upper(&state, &empty, disk, contents).unwrap());
+        assert_eq!(upper, files(&scan_plain(&state, &before, &empty, disk, contents).unwrap()));
+        upper
+    };
+    let stamped = || scan(Contents::Stamped(&|| true));
+    for name in ["one", "two"] {
+        fs_err::write(state.join(name), "text").unwrap();
+    }
+    fs_err::hard_link(state.join("one"), state.join("also")).unwrap();
+    let first = stamped();
+    assert_eq!(first, stamped());
+    assert!(first["also"] == first["one"] && first["one"] != first["two"], "{first:?}");
+    assert!(first.values().all(|(size, digest)| *size == 4 && *digest != Digest::of("text")), "{first:?}");
+    // The clock of the disk may stand still for some milliseconds.
+    let rewritten = || {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        fs_err::write(state.join("two"), "next").unwrap();
+        stamped()
+    };
+    let other = (0..500).map(|_| rewritten()).find(|seen| seen["two"] != first["two"]);
+    assert_eq!(other.expect("a rewritten file looks different")["one"], first["one"]);
+    assert_eq!(scan(Contents::Read)["two"].1, Digest::of("next"));
+    assert!(scan_upper(&state, &empty, disk, Contents::Stamped(&|| false)).is_err());
 }
 
 #[test]
@@ -171,7 +216,7 @@ fn a_plain_directory_is_compared_with_what_it_was() {
     prepare_upper(&state, &tree, ALL).unwrap();
     write_changes(&state, &with_bytes(diff(&Tree::empty(), &tree)), Form::State, ALL).unwrap();
     let before = index(&state).unwrap();
-    assert_eq!(scan_plain(&state, &before, &tree, ALL).unwrap().list, List::new());
+    assert_eq!(scan_plain(&state, &before, &tree, ALL, Contents::Read).unwrap().list, List::new());
 
     let mut expected = tree.clone();
     expected.insert(&path("bin/su"), owned(file("new"), 0o755, 0, 99));
@@ -179,7 +224,7 @@ fn a_plain_directory_is_compared_with_what_it_was() {
     expected.insert(&path("two"), symlink("one"));
     let step = with_bytes(diff(&tree, &expected));
     write_changes(&state, &step, Form::State, ALL).unwrap();
-    let seen = scan_plain(&state, &before, &tree, ALL).unwrap();
+    let seen = scan_plain(&state, &before, &tree, ALL, Contents::Read).unwrap();
     assert_eq!(tree.apply(&seen).listing().to_string(), expected.listing().to_string());
     remove_tree(&state).unwrap();
     assert!(!state.exists());
@@ -199,10 +244,10 @@ fn with_a_single_id_owners_and_devices_come_from_the_entries() {
         write_changes(&state, &with_bytes(diff(&Tree::empty(), &tree)), Form::State, single).unwrap();
     assert_eq!(skipped, ["dev/null", "dev/sda"].map(path));
     let before = index(&state).unwrap();
-    assert_eq!(scan_plain(&state, &before, &tree, single).unwrap().list, List::new());
+    assert_eq!(scan_plain(&state, &before, &tree, single, Contents::Read).unwrap().list, List::new());
     fs_err::write(state.join("bin/ping"), "new").unwrap();
     fs_err::write(state.join("bin/own"), "new").unwrap();
-    let seen = tree.apply(&scan_plain(&state, &before, &tree, single).unwrap());
+    let seen = tree.apply(&scan_plain(&state, &before, &tree, single, Contents::Read).unwrap());
     assert_eq!(seen.get(&path("bin/ping")).unwrap().meta.uid, 2, "rewritten in place");
     assert_eq!(seen.get(&path("bin/own")).unwrap().meta.uid, 0, "made by the step");
 }
@@ -248,7 +293,7 @@ fn a_layer_goes_from_its_tar_to_the_disk() {
     prepare_upper(&upper, &tree, ALL).unwrap();
     let changes = with_bytes(diff(&empty, &tree));
     let read = through_a_tar(&changes, &upper, Form::Layer);
-    assert_eq!(scan_upper(&upper, &empty, ALL).unwrap().list, read.list);
+    assert_eq!(scan_upper(&upper, &empty, ALL, Contents::Read).unwrap().list, read.list);
 
     let state = place.path().join("state");
     prepare_upper(&state, &tree, ALL).unwrap();
@@ -262,7 +307,7 @@ fn a_layer_goes_from_its_tar_to_the_disk() {
     expected.insert(&path("two"), linked("new", None));
     let step = with_bytes(diff(&tree, &expected));
     let read = through_a_tar(&step, &state, Form::State);
-    let seen = scan_plain(&state, &before, &tree, ALL).unwrap();
+    let seen = scan_plain(&state, &before, &tree, ALL, Contents::Read).unwrap();
     assert_eq!(tree.apply(&seen).listing().to_string(), tree.apply(&read).listing().to_string());
 }
 
@@ -284,7 +329,7 @@ fn a_whiteout_spares_what_its_own_layer_brought() {
     writer.opaque(&path("a")).unwrap();
     writer.whiteout(&path("b")).unwrap();
     writer.finish().unwrap();
-    let left = scan_upper(&state, &Tree::empty(), ALL).unwrap();
+    let left = scan_upper(&state, &Tree::empty(), ALL, Contents::Read).unwrap();
     let left: Vec<_> = left.list.iter().map(|change| change.path().to_string()).collect();
     assert_eq!(left, ["a", "a/y", "a/y/own", "b"]);
 }

@@ -2,18 +2,17 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::CStr;
-use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::FileType;
 
+use super::contents::Contents;
 use super::disk::Disk;
 use super::error::{At as _, Error};
 use super::metadata::{attribute, set_metadata};
-use super::walk::{self, Found, open_file};
-use crate::digest::{Digest, Hasher};
+use super::walk::{self, Found};
 use crate::path::RelPath;
 use crate::tree::{Change, Changes, Entry, Kind, LinkGroup, List, Origin, Tree, Xattrs, diff};
 
@@ -41,9 +40,15 @@ pub fn prepare_upper(directory: &Path, lower: &Tree, disk: Disk) -> Result<(), E
 ///
 /// # Errors
 /// If something in it cannot be read.
-pub fn scan_upper(directory: &Path, lower: &Tree, disk: Disk) -> Result<Changes, Error> {
-    let visit =
-        |found: &Found, at: BorrowedFd<'_>, name: &CStr| observe(directory, found, at, name, lower, disk);
+pub fn scan_upper(
+    directory: &Path,
+    lower: &Tree,
+    disk: Disk,
+    contents: Contents<'_>,
+) -> Result<Changes, Error> {
+    let visit = |found: &Found, at: BorrowedFd<'_>, name: &CStr| {
+        observe(directory, found, (at, name), lower, disk, contents)
+    };
     let observed = walk::walk(directory, &visit)?;
     let opaque: HashSet<RelPath> =
         observed.iter().filter(|(_, seen)| seen.is_opaque()).map(|(path, _)| path.clone()).collect();
@@ -99,10 +104,10 @@ type Inode = (u64, u64);
 fn observe(
     root: &Path,
     found: &Found,
-    at: BorrowedFd<'_>,
-    name: &CStr,
+    (at, name): (BorrowedFd<'_>, &CStr),
     lower: &Tree,
     disk: Disk,
+    contents: Contents<'_>,
 ) -> Result<Option<Seen>, Error> {
     if found.file_type() == FileType::CharacterDevice && found.device() == (0, 0) {
         return Ok(Some(Seen::Gone));
@@ -112,7 +117,7 @@ fn observe(
             .at("read the attributes of", root, &found.path)?
             .as_deref()
             == Some(b"y");
-    let Some(entry) = read_entry(root, found, at, name, lower, disk)? else { return Ok(None) };
+    let Some(entry) = read_entry(root, found, (at, name), lower, disk, contents)? else { return Ok(None) };
     Ok(Some(Seen::Entry { entry, inode: inode_of(found), opaque }))
 }
 
@@ -126,10 +131,10 @@ pub(super) fn inode_of(found: &Found) -> Option<Inode> {
 pub(super) fn read_entry(
     root: &Path,
     found: &Found,
-    at: BorrowedFd<'_>,
-    name: &CStr,
+    (at, name): (BorrowedFd<'_>, &CStr),
     lower: &Tree,
     disk: Disk,
+    contents: Contents<'_>,
 ) -> Result<Option<Entry>, Error> {
     let path = &found.path;
     let mut meta = found.meta();
@@ -141,7 +146,7 @@ pub(super) fn read_entry(
             meta.xattrs = capability.map(|value| {
                 Arc::new(Xattrs::from([(CAPABILITY.as_bytes().into(), value.into_boxed_slice())]))
             });
-            let (size, digest) = digest_of(at, name).at("read", root, path)?;
+            let (size, digest) = contents.of(found, at, name).at("read", root, path)?;
             Kind::File { size, digest, link: None }
         }
         FileType::Symlink => {
@@ -160,22 +165,6 @@ pub(super) fn read_entry(
         FileType::Socket | FileType::Unknown => return Ok(None),
     };
     Ok(Some(Entry { meta, kind }))
-}
-
-/// Reads a file to its end.
-fn digest_of(at: BorrowedFd<'_>, name: &CStr) -> io::Result<(u64, Digest)> {
-    let mut file = open_file(at, name)?;
-    let (mut hasher, mut size) = (Hasher::new(), 0);
-    let mut buffer = vec![0; 128 * 1024];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok((size, hasher.finish())),
-            count => {
-                hasher.update(&buffer[..count]);
-                size += count as u64;
-            }
-        }
-    }
 }
 
 /// Puts the link groups into entries of files that have several names among them. A name whose other names are

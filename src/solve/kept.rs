@@ -2,7 +2,8 @@
 
 use super::demand::{Answer, Found, lookup, packed_steps};
 use super::error::Cause;
-use super::{Solution, Workshop, pack};
+use super::pack::{self, Beforehand};
+use super::{Solution, Workshop};
 use crate::cache::{ENTRIES, Key, PackedLayer, Record};
 use crate::digest::DiffId;
 use crate::graph::{Graph, Op};
@@ -74,7 +75,7 @@ pub fn kept_entries(diff_id: DiffId, workshop: &Workshop<'_>) -> Result<Option<B
 /// Packs a result that nobody has packed yet, and remembers that.
 fn pack_directory(key: Key, found: Found, workshop: &Workshop<'_>) -> Result<PackedLayer, Cause> {
     let snapshot = found.snapshot(None, workshop);
-    pack::pack(&snapshot, None, workshop, &workshop.packing)?;
+    pack::pack(&snapshot, Beforehand::default(), workshop, &workshop.packing)?;
     let layer = snapshot.packed_here().expect("it was packed just now").clone();
     let record = Record { layer: Some(layer.clone()), ..found.record };
     let bytes = serde_json::to_vec(&record).expect("a record is plain data");

@@ -25,6 +25,7 @@ mod key;
 mod missing;
 mod output;
 mod pack;
+mod prepare;
 mod read_ahead;
 mod recompress;
 mod remote;

@@ -8,17 +8,25 @@ use super::{Snapshot, Workshop, bytes, identity};
 use crate::cache::{Key, PackedLayer, Record};
 use crate::digest::Digest;
 use crate::image::Blob;
-use crate::layer::{self, Compression, Earlier, Hints, PackOptions, index};
+use crate::layer::{self, Compression, Earlier, Hints, PackOptions, Prepared, index};
 use crate::oci::media_type as oci;
 use crate::path::RelPath;
 use crate::store::HashedWriter;
 use crate::tree::Changes;
 
-/// Packs what the snapshot changed, and keeps the layer's index beside it. Of a step that was packed ahead that layer is
-/// taken; what did not change since `step` was last packed is taken from there.
+/// What may be there of a layer before it is packed.
+#[derive(Default, Clone, Copy)]
+pub(super) struct Beforehand<'a> {
+    /// The step whose layer it is: it may have been packed ahead, and an earlier build may have packed one of its name.
+    pub(super) step: Option<&'a Definition>,
+    /// Blocks that were compressed while the step was done.
+    pub(super) prepared: Option<&'a Prepared>,
+}
+
+/// Packs what the snapshot changed, and keeps the layer's index beside it.
 pub(super) fn pack(
     snapshot: &Snapshot,
-    step: Option<&Definition>,
+    beforehand: Beforehand<'_>,
     workshop: &Workshop<'_>,
     options: &PackOptions,
 ) -> Result<(), Cause> {
@@ -27,7 +35,7 @@ pub(super) fn pack(
         true => (snapshot.changes(workshop)?, None),
         false => bytes::take_out(snapshot, workshop)?,
     };
-    let (packed, writer) = write(&changes, step, workshop, options)?;
+    let (packed, writer) = write(&changes, beforehand, workshop, options)?;
     let layer::Packed { digest, size, .. } = packed;
     writer.commit(digest, size)?;
     let blob = Blob { media_type: media_type(options.compression).to_owned(), digest, size };
@@ -44,10 +52,10 @@ pub(super) fn pack(
     Ok(())
 }
 
-/// Writes the layer, with what can be taken from an earlier version of it.
+/// Writes the layer, with what can be taken over.
 fn write(
     changes: &Changes,
-    step: Option<&Definition>,
+    Beforehand { step, prepared }: Beforehand<'_>,
     workshop: &Workshop<'_>,
     options: &PackOptions,
 ) -> Result<(layer::Packed, HashedWriter), Cause> {
@@ -59,7 +67,7 @@ fn write(
         let is_as_hashed = |directory: &Path, file: &RelPath, stat: &_| {
             workshop.contexts.is_as_hashed(directory, file, stat)
         };
-        let hints = Hints { earlier, is_as_hashed: Some(&is_as_hashed) };
+        let hints = Hints { earlier, prepared, is_as_hashed: Some(&is_as_hashed) };
         let packed = layer::pack(changes, options, hints, &mut writer)?;
         Ok((packed, writer))
     };

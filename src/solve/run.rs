@@ -7,16 +7,18 @@ use super::error::Cause;
 use super::inputs::{choose_of_step, literal};
 use super::key::Definition;
 use super::output::Output;
+use super::pack::{self, Beforehand};
+use super::prepare::prepare_during;
 use super::schedule::Inputs;
 use super::unpack::{self, State};
-use super::{Snapshot, Workshop, bytes, pack, ssh};
+use super::{Snapshot, Workshop, bytes, ssh};
 use crate::cache::KeyBuilder;
 use crate::digest::Digest;
 use crate::event::{Stream, TaskId};
 use crate::graph::{Input, Mount, MountKind, Network, Run, SecretEnv, Security};
-use crate::layer::{Compression, PackOptions};
+use crate::layer::{Compression, PackOptions, Prepared};
 use crate::path::RelPath;
-use crate::rootfs::{self, Form};
+use crate::rootfs::{self, Contents, Form};
 use crate::sandbox::{self, Content, Exit, Launcher, Overlay, Root, Spec, Upper};
 use crate::secret::Secret;
 use crate::store::{CacheMount, Scratch};
@@ -43,11 +45,13 @@ pub(super) struct Made {
     pub(super) snapshot: Arc<Snapshot>,
     /// The name of the directory that is kept for later builds, if there is one.
     pub(super) directory: Option<String>,
+    /// Blocks of its layer that are there, compressed.
+    pub(super) prepared: Option<Prepared>,
 }
 
 impl From<Snapshot> for Made {
     fn from(snapshot: Snapshot) -> Self {
-        Self { snapshot: Arc::new(snapshot), directory: None }
+        Self { snapshot: Arc::new(snapshot), directory: None, prepared: None }
     }
 }
 
@@ -74,13 +78,14 @@ impl Job<'_> {
             upper: Some(Upper { upper: upper.clone(), work }),
             userxattr: workshop.isolation.overlay == Overlay::User,
         };
-        self.execute(root, &upper, &scratch)?;
-        let mut changes = rootfs::scan_upper(&upper, &tree, disk)?;
+        let look = |contents: Contents<'_>| rootfs::scan_upper(&upper, &tree, disk, contents);
+        let prepared = self.execute_and_prepare(root, &upper, &scratch, &look)?;
+        let mut changes = look(Contents::Read)?;
         let (name, directory) = unpack::keep_upper(&upper, &changes, workshop)?;
         changes.origins = vec![Origin::whole(&directory)];
         let snapshot = Snapshot::made(parent.cloned(), changes, workshop.now);
         snapshot.set_directory(directory);
-        Ok(Made { snapshot: Arc::new(snapshot), directory: Some(name) })
+        Ok(Made { snapshot: Arc::new(snapshot), directory: Some(name), prepared })
     }
 
     fn on_state(&self) -> Result<Made, Cause> {
@@ -90,17 +95,22 @@ impl Job<'_> {
         let root = State { scratch, index };
         let directory = root.root();
         let step = workshop.store.scratch()?;
-        self.execute(Root::Directory(directory.clone()), &directory, &step)?;
-        let changes = rootfs::scan_plain(&directory, &root.index, &tree, workshop.isolation.disk())?;
+        let disk = workshop.isolation.disk();
+        let look =
+            |contents: Contents<'_>| rootfs::scan_plain(&directory, &root.index, &tree, disk, contents);
+        let prepared =
+            self.execute_and_prepare(Root::Directory(directory.clone()), &directory, &step, &look)?;
+        let changes = look(Contents::Read)?;
         // The next step changes the same directory: the bytes are packed now or never.
         let made = Snapshot::made(parent.cloned(), changes, workshop.now);
         let compression = if self.packed { workshop.packing.compression } else { Compression::None };
         let options = PackOptions { compression, ..workshop.packing };
-        pack::pack(&made, Some(self.definition), workshop, &options)?;
+        let beforehand = Beforehand { step: Some(self.definition), prepared: prepared.as_ref() };
+        pack::pack(&made, beforehand, workshop, &options)?;
         let snapshot = Arc::new(made.without_origins());
         let index = rootfs::index(&directory)?;
         workshop.states.leave(snapshot.clone(), State { scratch: root.scratch, index });
-        Ok(Made { snapshot, directory: None })
+        Ok(Made { snapshot, directory: None, prepared: None })
     }
 
     /// Returns the digest of what a mount takes from elsewhere.
@@ -113,6 +123,23 @@ impl Job<'_> {
             }
             (None, Input::Context(_) | Input::Empty) => Ok(Digest::of(b"")),
         }
+    }
+
+    /// Runs the command; of a layer, what `look` finds to be done is compressed meanwhile.
+    fn execute_and_prepare(
+        &self,
+        root: Root,
+        changed: &Path,
+        scratch: &Scratch,
+        look: &(impl Fn(Contents<'_>) -> Result<Changes, rootfs::Error> + Sync),
+    ) -> Result<Option<Prepared>, Cause> {
+        if !self.packed {
+            return self.execute(root, changed, scratch).map(|()| None);
+        }
+        let file = tempfile::tempfile_in(scratch.path())?;
+        let work = || self.execute(root, changed, scratch);
+        let (result, prepared) = prepare_during(&self.workshop.packing, file, look, work);
+        result.map(|()| prepared)
     }
 
     /// Runs the command in `root`; `changed` is the directory in which its changes end up.

@@ -9,11 +9,13 @@ use super::demand::{Answer, Demand, lookup, packed_steps};
 use super::error::{Cause, Error};
 use super::journal::{Draft, Fates};
 use super::key::{self, Definition};
-use super::{OnReady, Pack, Ready, ReadyOf, Snapshot, Solution, Workshop, copy, identity, pack, run, unpack};
+use super::pack::{self, Beforehand};
+use super::{OnReady, Pack, Ready, ReadyOf, Snapshot, Solution, Workshop, copy, identity, run, unpack};
 use crate::cache::{Key, Record, differing};
 use crate::event::{Event, Outcome};
 use crate::graph::{Graph, Op, StepId};
 use crate::image::Blob;
+use crate::layer::Prepared;
 use crate::sandbox::Overlay;
 
 /// A step's result: `None` for an empty root file system.
@@ -29,6 +31,7 @@ struct Pending {
     snapshot: Arc<Snapshot>,
     result_key: Option<Key>,
     directory: Option<String>,
+    prepared: Option<Prepared>,
 }
 
 /// Does every demanded step, packs what images need, and waits for all of it.
@@ -194,8 +197,8 @@ impl State {
                 let snapshot = Arc::new(found.snapshot(below, shared.workshop));
                 if shared.must_pack(id, &snapshot) {
                     let (directory, result_key) = (found.record.directory.clone(), found.record.result);
-                    self.to_pack
-                        .push_back((id, Pending { snapshot: snapshot.clone(), result_key, directory }));
+                    let snapshot = snapshot.clone();
+                    self.to_pack.push_back((id, Pending { snapshot, result_key, directory, prepared: None }));
                 } else {
                     shared.packed_before(id, &snapshot);
                 }
@@ -300,13 +303,14 @@ impl Shared<'_> {
                     snapshot: snapshot.clone(),
                     result_key: Some(result_key),
                     directory: record.directory,
+                    prepared: None,
                 });
                 return Ok((snapshot, pending, Outcome::Cached));
             }
             if !replay && let Some(reason) = self.reason(definition) {
                 workshop.listener.event(Event::TaskReason { task, reason });
             }
-            let run::Made { snapshot, directory } = match &step.op {
+            let run::Made { snapshot, directory, prepared } = match &step.op {
                 Op::Base(_) => unreachable!("a base needs no work"),
                 Op::Run(run) => {
                     let packed = self.packed[id.index()];
@@ -316,13 +320,14 @@ impl Shared<'_> {
                     let snapshot = copy::copy(transfer, step.span, definition, inputs, workshop)?;
                     let exported = self.packed[id.index()];
                     let directory = if exported { None } else { unpack::keep(&snapshot, workshop)? };
-                    run::Made { snapshot: Arc::new(snapshot), directory }
+                    run::Made { snapshot: Arc::new(snapshot), directory, prepared: None }
                 }
                 Op::Mkdir(mkdir) => copy::mkdir(mkdir, step.span, inputs, workshop)?.into(),
             };
             let outcome = if replay { Outcome::Cached } else { Outcome::Done };
             if self.must_pack(id, &snapshot) {
-                let pending = Pending { snapshot: snapshot.clone(), result_key: Some(result_key), directory };
+                let (packed, result_key) = (snapshot.clone(), Some(result_key));
+                let pending = Pending { snapshot: packed, result_key, directory, prepared };
                 return Ok((snapshot, Some(pending), outcome));
             }
             pack::record(&snapshot, definition, Some(result_key), directory, workshop)?;
@@ -345,8 +350,9 @@ impl Shared<'_> {
 
     fn pack_and_record(&self, id: StepId, pending: &Pending) -> Result<(), Cause> {
         let definition = &self.definitions[id.index()];
-        pack::pack(&pending.snapshot, Some(definition), self.workshop, &self.workshop.packing)?;
-        let Pending { snapshot, result_key, directory } = pending;
+        let Pending { snapshot, result_key, directory, prepared } = pending;
+        let beforehand = Beforehand { step: Some(definition), prepared: prepared.as_ref() };
+        pack::pack(snapshot, beforehand, self.workshop, &self.workshop.packing)?;
         self.ready(id, &snapshot.layer().blob);
         pack::record(snapshot, definition, *result_key, directory.clone(), self.workshop)
     }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::error::Cause;
 use super::files::difference;
-use super::{Snapshot, Workshop, pack};
+use super::pack::{self, Beforehand};
+use super::{Snapshot, Workshop};
 use crate::tree::Tree;
 
 /// Returns `root` with everything above its lowest `base_layers` layers as one packed layer; `None` if there is nothing
@@ -28,6 +29,6 @@ pub fn squash(
     };
     let (changes, scratch) = difference(&lower, root, workshop)?;
     let squashed = Snapshot::made(base, changes, root.created()).keeping(scratch.into_iter().collect());
-    pack::pack(&squashed, None, workshop, &workshop.packing)?;
+    pack::pack(&squashed, Beforehand::default(), workshop, &workshop.packing)?;
     Ok(Some(Arc::new(squashed)))
 }

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::error::Cause;
-use super::{Snapshot, Workshop, bytes, pack};
+use super::pack::{self, Beforehand};
+use super::{Snapshot, Workshop, bytes};
 use crate::digest::Digest;
 use crate::layer::{Compression, PackOptions, Sink, index};
 use crate::rootfs::{self, Disk, Form};
@@ -162,7 +163,7 @@ pub(super) fn keep(snapshot: &Snapshot, workshop: &Workshop<'_>) -> Result<Optio
     }
     if workshop.isolation.overlay == Overlay::Absent {
         let options = PackOptions { compression: Compression::None, ..workshop.packing };
-        pack::pack(snapshot, None, workshop, &options)?;
+        pack::pack(snapshot, Beforehand::default(), workshop, &options)?;
         return Ok(None);
     }
     make(snapshot, workshop)?;

@@ -98,6 +98,45 @@ fn packing_ahead_does_not_show() {
     }
 }
 
+/// While a command runs, what it has written so far is compressed; nothing of that shows, whatever it does to it later.
+#[test]
+fn preparing_does_not_show() {
+    let Some(kiln) = Kiln::with_busybox() else { skip!("busybox-static is not installed") };
+    kiln.dockerfile("FROM busybox\nRUN --mount=type=bind,target=/in sh -e /in/work.sh\n");
+    // Some of it compresses.
+    let noise: Vec<u8> =
+        (0..200_000_u32).map(|n| if n % 3 == 0 { 0 } else { (n.wrapping_mul(n) >> 7) as u8 }).collect();
+    kiln.write("context/noise", noise);
+    kiln.write(
+        "context/work.sh",
+        "\
+mkdir /d
+for n in 1 2 3 4 5 6 7 8 9; do mkdir /d/$n; cp /in/noise /d/$n/a; ln /d/$n/a /d/$n/b; echo $n > /d/$n/c; done
+for n in 1 2 3 4 5 6 7 8 9; do cat /d/*/a > /d/large; done
+ln -s large /d/link
+sleep $(cat /in/pause)
+echo more >> /d/2/a
+tr '\\0' '\\1' < /in/noise > /d/3/a
+rm -r /d/4
+mv /d/5 /d/0
+rm /d/6/a; mkdir /d/6/a
+ln -sf /in/noise /d/7/c
+chmod 600 /d/8/a
+cat /in/noise >> /d/large
+rm /etc/group; cp /d/1/c /etc/passwd
+",
+    );
+    let build = |pause: &str, isolation: &str| {
+        kiln.write("context/pause", pause);
+        kiln.image(&format!("--no-cache --isolation {isolation} context")).0
+    };
+    let expected = build("0", "auto");
+    for isolation in ["auto", "chroot"] {
+        let slow = build("1.5", isolation);
+        assert_eq!(slow.manifest, expected.manifest, "{isolation}");
+    }
+}
+
 /// The files of a first copy are opened once. Later there may be a record, so the key comes before the layer: changed ones are
 /// opened twice.
 #[test]

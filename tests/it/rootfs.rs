@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use kiln::path::RelPath;
 use kiln::rootfs::{
-    Disk, Form, Marks, index, prepare_upper, remove_stubs, remove_tree, scan_plain, scan_upper, write_changes,
+    Contents, Disk, Form, Marks, index, prepare_upper, remove_stubs, remove_tree, scan_plain, scan_upper,
+    write_changes,
 };
 use kiln::sandbox::{Root, Upper};
 use kiln::tree::{Change, Changes, Tree};
@@ -15,7 +16,7 @@ const DISK: Disk = Disk { owners: true, devices: true, marks: Marks::Trusted };
 
 /// Reads a directory as a layer on nothing.
 fn tree_of(directory: &Path) -> Tree {
-    Tree::empty().apply(&scan_upper(directory, &Tree::empty(), DISK).unwrap())
+    Tree::empty().apply(&scan_upper(directory, &Tree::empty(), DISK, Contents::Read).unwrap())
 }
 
 fn shown(changes: &Changes) -> Vec<String> {
@@ -75,17 +76,17 @@ fn overlay_and_plain_directory_see_the_same() {
         };
         let outcome = run_to_end(&spec);
         remove_stubs(&upper, &outcome.stubs).unwrap();
-        let overlay = scan_upper(&upper, &tree, DISK).unwrap();
+        let overlay = scan_upper(&upper, &tree, DISK, Contents::Read).unwrap();
         assert_eq!(shown(&overlay), *expected, "overlay: {script}");
 
         prepare_upper(&state, &tree, DISK).unwrap();
-        let everything = scan_upper(&lower, &Tree::empty(), DISK).unwrap();
+        let everything = scan_upper(&lower, &Tree::empty(), DISK, Contents::Read).unwrap();
         write_changes(&state, &everything, Form::State, DISK).unwrap();
         let before = index(&state).unwrap();
         spec.root = Root::Directory(state.clone());
         let outcome = run_to_end(&spec);
         remove_stubs(&state, &outcome.stubs).unwrap();
-        let plain = scan_plain(&state, &before, &tree, DISK).unwrap();
+        let plain = scan_plain(&state, &before, &tree, DISK, Contents::Read).unwrap();
         assert_eq!(shown(&plain), *expected, "plain: {script}");
 
         let (seen, wanted) = (tree.apply(&plain), tree.apply(&overlay));
@@ -94,7 +95,7 @@ fn overlay_and_plain_directory_see_the_same() {
         let again = bench.at("again");
         prepare_upper(&again, &tree, DISK).unwrap();
         write_changes(&again, &overlay, Form::Layer, DISK).unwrap();
-        let again_seen = scan_upper(&again, &tree, DISK).unwrap();
+        let again_seen = scan_upper(&again, &tree, DISK, Contents::Read).unwrap();
         assert_eq!(again_seen.list, overlay.list, "{script}");
         remove_tree(&again).unwrap();
     }
@@ -118,7 +119,7 @@ fn several_layers_are_one_root() {
         let at = Upper { upper: upper.clone(), work };
         spec.root = Root::Overlay { lower: stack.clone(), upper: Some(at), userxattr: false };
         remove_stubs(&upper, &run_to_end(&spec).stubs).unwrap();
-        state = state.apply(&scan_upper(&upper, &state, DISK).unwrap());
+        state = state.apply(&scan_upper(&upper, &state, DISK, Contents::Read).unwrap());
         stack.insert(0, upper);
     }
     assert_eq!(fs_err::read_to_string(stack[0].join("seen")).unwrap(), "new\n");

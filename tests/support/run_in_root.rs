@@ -15,7 +15,8 @@ use kiln::event::Stream;
 use kiln::layer::{self, decompress};
 use kiln::path::RelPath;
 use kiln::rootfs::{
-    Disk, Form, Index, index, prepare_upper, remove_stubs, remove_tree, scan_plain, scan_upper, write_layer,
+    Contents, Disk, Form, Index, index, prepare_upper, remove_stubs, remove_tree, scan_plain, scan_upper,
+    write_layer,
 };
 use kiln::sandbox::{
     Cancel, Launcher, Network, Overlay, Root, Spec, Upper, child_main, enter_user_namespace, hosts, probe,
@@ -67,7 +68,7 @@ fn run_command() -> Fallible<i32> {
     let lower = match layer {
         Some(layer) => unpack(&directory, &layer, disk)?,
         // What the directory itself says is all that is known.
-        None => Tree::empty().apply(&scan_upper(&directory, &Tree::empty(), disk)?),
+        None => Tree::empty().apply(&scan_upper(&directory, &Tree::empty(), disk, Contents::Read)?),
     };
     let before = if overlay { Index::default() } else { index(&directory)? };
     let root = if overlay {
@@ -111,8 +112,8 @@ fn run_command() -> Fallible<i32> {
     remove_stubs(&changed, &outcome.stubs)?;
     if list_changes {
         let changes = match overlay {
-            true => scan_upper(&changed, &lower, disk)?,
-            false => scan_plain(&changed, &before, &lower, disk)?,
+            true => scan_upper(&changed, &lower, disk, Contents::Read)?,
+            false => scan_plain(&changed, &before, &lower, disk, Contents::Read)?,
         };
         for change in &changes.list {
             match change {

@@ -9,7 +9,8 @@ use super::buffers::{Buffer, Buffers};
 use super::codec::Codec;
 use super::earlier::Earlier;
 use super::hashing::{self, Filled, HashedBlock, Key, Stretch, Tar, resume};
-use super::plan::{Block, Content, MOST_BLOCK_BYTES, Piece, Plan};
+use super::plan::{Block, Content, MOST_BLOCK_BYTES, Plan};
+use super::prepared::Prepared;
 use super::progress::{InOrder, Progress, lock};
 use super::source::Sources;
 use super::table::{self, Row};
@@ -97,6 +98,7 @@ struct Queue<'a> {
 struct Job<'a> {
     sources: &'a Sources<'a>,
     earlier: Option<&'a Earlier>,
+    prepared: Option<&'a Prepared>,
     compression: Compression,
     buffers: &'a Buffers,
     progress: &'a Progress,
@@ -108,16 +110,17 @@ pub(super) fn run(
     digests: Digests<'_>,
     mut out: impl Write,
 ) -> Result<Packed, Error> {
-    let (readers, earlier) = match digests {
-        Digests::Promised(hints) => (READERS, hints.earlier),
-        Digests::Open(_) => (FIRST_READERS, None),
+    let (readers, earlier, prepared) = match digests {
+        Digests::Promised(hints) => (READERS, hints.earlier, hints.prepared),
+        Digests::Open(_) => (FIRST_READERS, None, None),
     };
     let Threads { readers, jobs, window } = Threads::within(options, readers);
     let sources = Sources::open(changes, digests)?;
     let queue = Mutex::new(Queue { plan: Plan::new(changes, options.clamp_mtime), next: 0, same: true });
     let progress = Progress::new(window);
     let (compression, buffers) = (options.compression, Buffers::default());
-    let job = Job { sources: &sources, earlier, compression, buffers: &buffers, progress: &progress };
+    let job =
+        Job { sources: &sources, earlier, prepared, compression, buffers: &buffers, progress: &progress };
     let (to_hasher, for_hasher) = mpsc::channel::<Tar>();
     let (to_compressor, for_compressor) = mpsc::channel::<Work>();
     let for_compressor = Mutex::new(for_compressor);
@@ -231,27 +234,19 @@ impl Job<'_> {
 
     fn fill(self, number: u64, key: Key, block: &Block) -> Result<Filled, Error> {
         let mut bytes = self.buffers.take(block.len);
-        let (mut start, mut stretches) = (0, Vec::new());
-        for piece in &block.pieces {
-            match piece {
-                Piece::Bytes(piece) => {
-                    bytes[start..start + piece.len()].copy_from_slice(piece);
-                    start += piece.len();
-                }
-                Piece::Content(content) => {
-                    let as_expected = self.sources.read(content, &mut bytes[start..start + content.len])?;
-                    let is_needless = match self.sources.digests {
-                        // The hash of a file in several blocks is needed behind each of them.
-                        Digests::Promised(_) => as_expected && content.is_whole(),
-                        Digests::Open(_) => false,
-                    };
-                    if !is_needless {
-                        stretches.push(Stretch { start, content: content.clone(), as_expected });
-                    }
-                    start += content.len;
-                }
+        let mut stretches = Vec::new();
+        block.fill(&mut bytes, |start, content, buffer| {
+            let as_expected = self.sources.read(content, buffer)?;
+            let is_needless = match self.sources.digests {
+                // The hash of a file in several blocks is needed behind each of them.
+                Digests::Promised(_) => as_expected && content.is_whole(),
+                Digests::Open(_) => false,
+            };
+            if !is_needless {
+                stretches.push(Stretch { start, content: content.clone(), as_expected });
             }
-        }
+            Ok(())
+        })?;
         Ok(Filled { number, key, bytes: Arc::new(bytes), stretches: stretches.into() })
     }
 
@@ -267,13 +262,12 @@ impl Job<'_> {
             let Ok(work) = lock(blocks).recv() else { return Ok(()) };
             let compressed = match work {
                 Work::Compress(block) => {
-                    for Stretch { start, content, as_expected } in &*block.stretches {
-                        if !hashing::is_in_order(self.sources, content) {
-                            let digest = Digest::of(&block.bytes[*start..start + content.len]);
-                            self.sources.hashed(content, digest, *as_expected)?;
-                        }
-                    }
-                    let bytes = codec.compress(block.bytes, self.buffers)?;
+                    let digest = self.check_files(&block)?;
+                    let prepared = self.prepared.zip(digest);
+                    let bytes = match prepared.and_then(|(all, block)| all.find(&block, self.buffers)) {
+                        Some(prepared) => Arc::new(prepared),
+                        None => codec.compress(block.bytes, self.buffers)?,
+                    };
                     // What is not compressed is not remembered by block.
                     let checksum = match self.compression {
                         Compression::None => 0,
@@ -304,6 +298,28 @@ impl Job<'_> {
                 return Ok(());
             }
         }
+    }
+
+    /// Checks the files that lie in a block; returns the digest of the block if it may be there, compressed.
+    fn check_files(self, Filled { bytes, stretches, .. }: &Filled) -> Result<Option<Digest>, Error> {
+        let (mut block, mut end) = (self.prepared.map(|_| Hasher::new()), 0);
+        let mine = |stretch: &&Stretch| !hashing::is_in_order(self.sources, &stretch.content);
+        for Stretch { start, content, as_expected } in stretches.iter().filter(mine) {
+            let (mut file, stretch) = (Hasher::new(), *start..start + content.len);
+            match &mut block {
+                Some(block) => {
+                    block.update(&bytes[end..*start]);
+                    end = stretch.end;
+                    block.update_both(&mut file, &bytes[stretch]);
+                }
+                None => file.update(&bytes[stretch]),
+            }
+            self.sources.hashed(content, file.finish(), *as_expected)?;
+        }
+        Ok(block.map(|mut block| {
+            block.update(&bytes[end..]);
+            block.finish()
+        }))
     }
 
     /// Writes the compressed blocks in order, and hashes them.

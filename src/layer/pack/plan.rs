@@ -293,6 +293,29 @@ impl Block {
         })
     }
 
+    /// Fills `bytes`, which is as long as the block; `read` reads the stretches of files and is told where each begins.
+    pub(super) fn fill<E>(
+        &self,
+        bytes: &mut [u8],
+        mut read: impl FnMut(usize, &Content, &mut [u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut start = 0;
+        for piece in &self.pieces {
+            match piece {
+                Piece::Bytes(piece) => {
+                    bytes[start..start + piece.len()].copy_from_slice(piece);
+                    start += piece.len();
+                }
+                Piece::Content(content) => {
+                    let end = start + content.len;
+                    read(start, content, &mut bytes[start..end])?;
+                    start = end;
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn push_content(&mut self, content: Content) {
         self.len += content.len;
         self.pieces.push(Piece::Content(content));

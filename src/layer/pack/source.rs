@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::collections::hash_map;
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{Mode, OFlags, Stat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
 
 use super::plan::{Content, File};
 use super::{Digests, Error};
@@ -74,6 +74,17 @@ impl<'a> Sources<'a> {
         }
     }
 
+    /// Reads a stretch of a file, as long as `buffer`, from a directory that a command may be changing.
+    pub(super) fn read_moving(&self, content: &Content, buffer: &mut [u8]) -> Result<(), Error> {
+        let Place::File { directory, file } = self.place(&content.file)? else {
+            unreachable!("what a command changes lies in a directory")
+        };
+        let opened = open_moving(&self.directories[directory], &file, content.size);
+        let read = opened
+            .and_then(|opened| opened.map_or(Ok(false), |opened| fill(&opened, buffer, content.offset)));
+        if read.unwrap_or(false) { Ok(()) } else { Err(self.changed(&content.file)) }
+    }
+
     /// Takes the digest of a file that was read from its first byte to its last; `as_expected` if that was said of each
     /// stretch.
     pub(super) fn hashed(&self, content: &Content, digest: Digest, as_expected: bool) -> Result<(), Error> {
@@ -135,7 +146,7 @@ fn read_file(
     let read = fill(&fd, buffer, content.offset);
     // Behind the reading, so that it tells of writing while it was read.
     let stat = rustix::fs::fstat(&fd)?;
-    let regular = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file();
+    let regular = FileType::from_raw_mode(stat.st_mode).is_file();
     if !regular || u64::try_from(stat.st_size) != Ok(content.size) {
         return Ok(None);
     }
@@ -143,6 +154,21 @@ fn read_file(
         return Ok(None);
     }
     look(fd.as_fd(), &stat).map(Some)
+}
+
+/// Opens a file of a directory that a command may be changing; `None` if it is no regular file of this size. Nothing outside of
+/// the directory is opened, nor a device that took the file's place, and the command does not see that the file was read.
+fn open_moving(directory: &OwnedFd, file: &RelPath, size: u64) -> io::Result<Option<OwnedFd>> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let confined = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    let found = rustix::fs::openat2(directory, file.as_path(), flags, Mode::empty(), confined)?;
+    let stat = rustix::fs::fstat(&found)?;
+    if !FileType::from_raw_mode(stat.st_mode).is_file() || u64::try_from(stat.st_size) != Ok(size) {
+        return Ok(None);
+    }
+    let same = format!("/proc/self/fd/{}", found.as_raw_fd());
+    let flags = OFlags::RDONLY | OFlags::NOATIME | OFlags::CLOEXEC;
+    Ok(Some(rustix::fs::openat(CWD, same, flags, Mode::empty())?))
 }
 
 /// Fills `buffer`; false if the file ends before.

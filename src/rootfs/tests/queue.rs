@@ -134,7 +134,7 @@ fn orders() -> Vec<(&'static str, Vec<(RelPath, Call)>)> {
 
 /// Everything below `root`, contents as digests.
 fn shown(root: &Path) -> String {
-    let seen = scan_upper(root, &Tree::empty(), ALL).unwrap();
+    let seen = scan_upper(root, &Tree::empty(), ALL, Contents::Read).unwrap();
     let marks = seen.list.iter().filter(|change| !matches!(change, Change::Upsert { .. }));
     let marks: Vec<_> = marks.map(|change| format!("{change:?}")).collect();
     format!("{}{marks:?}", Tree::empty().apply(&seen).listing().with_times())

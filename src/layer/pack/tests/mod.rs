@@ -12,6 +12,7 @@ use crate::tree::testing::{
 use crate::tree::{Bytes, Change, Entry, Kind, List, Meta, Origin, Tree, diff};
 use std::sync::Arc;
 
+mod prepared;
 mod unread;
 
 const PLAIN: PackOptions = PackOptions {

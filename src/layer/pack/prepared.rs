@@ -1,0 +1,135 @@
+//! Blocks that are compressed before the layer is known: while the command that makes its files still runs.
+//!
+//! Now and then somebody looks at what the layer would be, and says it to a [`Preparer`]. Blocks that look the same twice
+//! it takes to be done, reads and compresses. What it makes is remembered by the digest of the very bytes that were
+//! compressed, so nothing here has to be right: what changes once more is in no block of the layer, and is compressed
+//! when the command has ended.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+
+use super::buffers::{Buffer, Buffers};
+use super::codec::Codec;
+use super::plan::{Block, Content, Plan};
+use super::source::Sources;
+use super::{Digests, Error, Hints, PackOptions};
+use crate::digest::Digest;
+use crate::time::Timestamp;
+use crate::tree::Changes;
+
+/// Of the room on the disk, compressed blocks take one part in so many at most.
+const PARTS_OF_ROOM: u64 = 4;
+
+/// Compresses blocks of a layer that is in the making.
+pub struct Preparer {
+    clamp_mtime: Option<Timestamp>,
+    codec: Codec,
+    buffers: Buffers,
+    prepared: Prepared,
+    /// How long the file is.
+    end: u64,
+    /// What the blocks looked like the last time.
+    seen: HashSet<Digest>,
+    /// What those looked like that were compressed.
+    done: HashSet<Digest>,
+}
+
+/// Blocks that are there, compressed, by the digest of what they are not compressed.
+#[derive(Debug)]
+pub struct Prepared {
+    file: File,
+    blocks: HashMap<Digest, Spot>,
+}
+
+/// Where a block lies, compressed, and the CRC-32 of that.
+#[derive(Debug, Clone, Copy)]
+struct Spot {
+    offset: u64,
+    len: u32,
+    checksum: u32,
+}
+
+impl Preparer {
+    /// Prepares blocks of a layer that will be packed with `options`, and keeps them in `file`, which is empty.
+    ///
+    /// # Errors
+    /// If there is no such compressor.
+    pub fn new(options: &PackOptions, file: File) -> Result<Self, Error> {
+        Ok(Self {
+            clamp_mtime: options.clamp_mtime,
+            codec: Codec::new(options.compression)?,
+            buffers: Buffers::default(),
+            prepared: Prepared { file, blocks: HashMap::new() },
+            end: 0,
+            seen: HashSet::new(),
+            done: HashSet::new(),
+        })
+    }
+
+    /// Compresses what looks as it did the last time, until `go_on` says no.
+    ///
+    /// `changes` are those of the layer if it were made now. Nobody has read the files: in place of its digest each has
+    /// one that is another one when the file may have changed.
+    ///
+    /// # Errors
+    /// If there can be no such layer, or nothing more can be kept. A file that is not there any more is none.
+    pub fn prepare(&mut self, changes: &Changes, go_on: &dyn Fn() -> bool) -> Result<(), Error> {
+        let disk = rustix::fs::fstatvfs(&self.prepared.file).map_err(|error| Error::Write(error.into()))?;
+        let room = disk.f_bavail.saturating_mul(disk.f_frsize).saturating_add(self.end) / PARTS_OF_ROOM;
+        let sources = Sources::open(changes, Digests::Promised(Hints::default()))?;
+        let mut seen = HashSet::new();
+        for block in Plan::new(changes, self.clamp_mtime) {
+            let block = block?;
+            let look = block.key();
+            if self.seen.contains(&look) && !self.done.contains(&look) && self.end < room {
+                self.compress(&block, &sources)?;
+                self.done.insert(look);
+            }
+            seen.insert(look);
+            if !go_on() {
+                break;
+            }
+        }
+        self.seen = seen;
+        Ok(())
+    }
+
+    fn compress(&mut self, block: &Block, sources: &Sources<'_>) -> Result<(), Error> {
+        let mut bytes = self.buffers.take(block.len);
+        let read = |_, content: &Content, stretch: &mut [u8]| sources.read_moving(content, stretch);
+        if block.fill(&mut bytes, read).is_err() {
+            return Ok(());
+        }
+        let digest = Digest::of(&*bytes);
+        if !self.prepared.blocks.contains_key(&digest) {
+            let bytes = self.codec.compress(Arc::new(bytes), &self.buffers)?;
+            self.prepared.file.write_all_at(&bytes, self.end).map_err(Error::Write)?;
+            let (len, checksum) = (bytes.len() as u32, libdeflater::crc32(&bytes));
+            self.prepared.blocks.insert(digest, Spot { offset: self.end, len, checksum });
+            self.end += u64::from(len);
+        }
+        Ok(())
+    }
+
+    /// Returns what was prepared.
+    pub fn finish(self) -> Prepared {
+        self.prepared
+    }
+}
+
+impl Prepared {
+    /// Returns what the block of this digest is when it is compressed, if it is there undamaged.
+    pub(super) fn find(&self, block: &Digest, buffers: &Buffers) -> Option<Buffer> {
+        let Spot { offset, len, checksum } = *self.blocks.get(block)?;
+        let mut bytes = buffers.take(len as usize);
+        self.file.read_exact_at(&mut bytes, offset).ok()?;
+        (libdeflater::crc32(&bytes) == checksum).then_some(bytes)
+    }
+
+    #[cfg(test)]
+    pub(super) fn blocks(&self) -> usize {
+        self.blocks.len()
+    }
+}
