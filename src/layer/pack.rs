@@ -258,7 +258,7 @@ pub fn pack_unread(
 pub fn is_layer_of(packed: &Packed, changes: &Changes, options: &PackOptions) -> bool {
     let table = packed.blocks.as_deref().and_then(|blocks| Table::decode(blocks, options.compression));
     table.is_some_and(|table| {
-        let keys = Plan::new(changes, options.clamp_mtime).map(|block| Some(block.ok()?.key()));
+        let keys = Plan::new(changes, options).map(|block| Some(block.ok()?.key()));
         keys.eq(table.keys().map(Some))
     })
 }

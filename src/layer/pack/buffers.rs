@@ -4,22 +4,30 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::plan::MOST_BLOCK_BYTES;
+use super::Compression;
+use super::plan::Lengths;
 
-/// What nearly every block has room in, compressed or not. What is not used of it takes no memory.
-const BUFFER_BYTES: usize = MOST_BLOCK_BYTES as usize + (64 << 10);
-
-/// The buffers that nobody uses at the moment.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Buffers(Arc<Mutex<Vec<Vec<u8>>>>);
+/// Buffers, and those that nobody uses at the moment.
+#[derive(Debug, Clone)]
+pub(super) struct Buffers {
+    /// What nearly every block has room in, compressed or not. What is not used of it takes no memory.
+    room: usize,
+    free: Arc<Mutex<Vec<Vec<u8>>>>,
+}
 
 impl Buffers {
+    /// Returns buffers for blocks that are compressed in this way.
+    pub(super) fn of(compression: Compression) -> Self {
+        let room = Lengths::of(compression).longest() as usize + (64 << 10);
+        Self { room, free: Arc::default() }
+    }
+
     /// Returns room for `len` bytes; what is in it is left over from others.
     pub(super) fn take(&self, len: usize) -> Buffer {
-        let free = || self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let bytes = match free().filter(|_| len <= BUFFER_BYTES) {
+        let free = || self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let bytes = match free().filter(|_| len <= self.room) {
             Some(bytes) => bytes,
-            None => vec![0; len.max(BUFFER_BYTES)],
+            None => vec![0; len.max(self.room)],
         };
         Buffer { bytes, len, home: self.clone() }
     }
@@ -58,8 +66,8 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         let bytes = std::mem::take(&mut self.bytes);
         // Longer ones are rare, and would not be found again.
-        if bytes.len() == BUFFER_BYTES {
-            self.home.0.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
+        if bytes.len() == self.home.room {
+            self.home.free.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
         }
     }
 }
@@ -70,19 +78,19 @@ mod tests {
 
     #[test]
     fn room_is_used_again_and_has_the_length_that_was_asked_for() {
-        let buffers = Buffers::default();
+        let buffers = Buffers::of(Compression::None);
         let mut first = buffers.take(10);
         first.fill(7);
         first.truncate(4);
         assert_eq!(*first, [7; 4]);
         let at = first.as_ptr();
         drop(first);
-        let again = buffers.take(BUFFER_BYTES);
-        assert_eq!((again.as_ptr(), again.len()), (at, BUFFER_BYTES));
-        let (other, long) = (buffers.take(1), buffers.take(BUFFER_BYTES + 1));
+        let again = buffers.take(buffers.room);
+        assert_eq!((again.as_ptr(), again.len()), (at, buffers.room));
+        let (other, long) = (buffers.take(1), buffers.take(buffers.room + 1));
         assert_ne!(other.as_ptr(), at);
-        assert_eq!(long.len(), BUFFER_BYTES + 1);
+        assert_eq!(long.len(), buffers.room + 1);
         drop((again, other, long));
-        assert_eq!(buffers.0.lock().unwrap().len(), 2);
+        assert_eq!(buffers.free.lock().unwrap().len(), 2);
     }
 }

@@ -9,7 +9,7 @@ use super::buffers::{Buffer, Buffers};
 use super::codec::Codec;
 use super::earlier::Earlier;
 use super::hashing::{self, Filled, HashedBlock, Key, Stretch, Tar, resume};
-use super::plan::{Block, Content, MOST_BLOCK_BYTES, Plan};
+use super::plan::{Block, Content, Lengths, Plan};
 use super::prepared::Prepared;
 use super::progress::{InOrder, Progress, lock};
 use super::source::Sources;
@@ -41,8 +41,8 @@ impl Threads {
     fn within(options: &PackOptions, readers: usize) -> Self {
         let jobs = options.jobs.clamp(1, MOST_JOBS);
         // A block is held with its compressed bytes, which in the worst case are as many.
-        let room =
-            usize::try_from(options.memory_bytes / (2 * MOST_BLOCK_BYTES)).unwrap_or(usize::MAX).max(1);
+        let longest = 2 * Lengths::of(options.compression).longest();
+        let room = usize::try_from(options.memory_bytes / longest).unwrap_or(usize::MAX).max(1);
         // Every compressor has a block in work and one waiting, every reader one in hand.
         let window = (2 * jobs + readers).min(room);
         Self { readers: readers.min(window), jobs: jobs.min(window), window }
@@ -116,9 +116,9 @@ pub(super) fn run(
     };
     let Threads { readers, jobs, window } = Threads::within(options, readers);
     let sources = Sources::open(changes, digests)?;
-    let queue = Mutex::new(Queue { plan: Plan::new(changes, options.clamp_mtime), next: 0, same: true });
+    let queue = Mutex::new(Queue { plan: Plan::new(changes, options), next: 0, same: true });
     let progress = Progress::new(window);
-    let (compression, buffers) = (options.compression, Buffers::default());
+    let (compression, buffers) = (options.compression, Buffers::of(options.compression));
     let job =
         Job { sources: &sources, earlier, prepared, compression, buffers: &buffers, progress: &progress };
     let (to_hasher, for_hasher) = mpsc::channel::<Tar>();

@@ -4,13 +4,13 @@
 //! hash of the entry's header says so (the likelier the longer the entry, so that blocks
 //! have 1 MiB on average), or has 2 MiB; and inside a file of more than 1 MiB at every full MiB of it. Equal
 //! runs of entries so give equal blocks even behind entries that changed, and a block never has more than
-//! 3 MiB and a header. With the digests of its files a block has a key before any of its bytes is read: blocks of one
+//! 3 MiB and a header. All this is for gzip; [`Lengths`] has the others. With the digests of its files a block has a key before any of its bytes is read: blocks of one
 //! key have the same bytes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Error;
+use super::{Compression, Error, PackOptions};
 use crate::digest::Digest;
 use crate::layer::header::{self, Header};
 use crate::layer::{BLOCK, OPAQUE_NAME, WHITEOUT_PREFIX};
@@ -19,16 +19,46 @@ use crate::time::Timestamp;
 use crate::tree::list::Iter;
 use crate::tree::{Change, Changes, Entry, Kind, LinkGroup};
 
-/// A block that is shorter does not end after an entry.
-const LEAST: usize = 256 * 1024;
-/// The mean of what a block has beyond [`LEAST`].
-const MEAN: u64 = 768 * 1024;
-/// A block that is as long ends after any entry.
-const MOST: usize = 2 * 1024 * 1024;
-/// No block is longer: it ends at [`MOST`] or behind the stretch of a file that began before, but for a header's extensions.
-pub(super) const MOST_BLOCK_BYTES: u64 = MOST as u64 + CHUNK;
-/// Longer files are cut inside, at multiples of this.
-const CHUNK: u64 = 1024 * 1024;
+/// How long blocks are, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lengths {
+    /// A block that is shorter does not end after an entry.
+    least: usize,
+    /// The mean of what a block has beyond `least`.
+    mean: u64,
+    /// A block that is as long ends after any entry.
+    most: usize,
+    /// Longer files are cut inside, at multiples of this.
+    pub(super) stretch: u64,
+}
+
+impl Lengths {
+    /// Returns those of blocks that are compressed in this way.
+    ///
+    /// gzip looks 32 KiB back, so longer blocks would only be worse to take over from an earlier layer. zstd finds what is
+    /// alike in all of a block, and looks in vain where one begins (benches/README.md).
+    pub(super) const fn of(compression: Compression) -> Self {
+        const KIB: usize = 1024;
+        let times = match compression {
+            Compression::None | Compression::Gzip { .. } => 1,
+            Compression::Zstd { .. } => ZSTD_TIMES,
+        };
+        Self {
+            least: times * 256 * KIB,
+            mean: (times * 768 * KIB) as u64,
+            most: times * 2048 * KIB,
+            stretch: (times * 1024 * KIB) as u64,
+        }
+    }
+
+    /// No block is longer: it ends at `most` or behind the stretch of a file that began before, but for a header's extensions.
+    pub(super) const fn longest(self) -> u64 {
+        self.most as u64 + self.stretch
+    }
+}
+
+/// How much longer the blocks of zstd are than those of gzip.
+const ZSTD_TIMES: usize = 2;
 
 /// What the parts of a key begin with, each of which has a fixed length.
 const HEADER: u8 = 0;
@@ -86,6 +116,7 @@ impl Content {
 pub(super) struct Plan<'a> {
     changes: Iter<'a>,
     clamp_mtime: Option<Timestamp>,
+    lengths: Lengths,
     /// The first name of each link group, with the content it stands for.
     leaders: HashMap<LinkGroup, (RelPath, Digest)>,
     /// The file that the last block was cut in, and whether a block ends behind it.
@@ -94,8 +125,16 @@ pub(super) struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    pub(super) fn new(changes: &'a Changes, clamp_mtime: Option<Timestamp>) -> Self {
-        Self { changes: changes.list.iter(), clamp_mtime, leaders: HashMap::new(), open: None, ended: false }
+    /// Plans the layer of `changes` as it is packed with `options`.
+    pub(super) fn new(changes: &'a Changes, options: &PackOptions) -> Self {
+        Self {
+            changes: changes.list.iter(),
+            clamp_mtime: options.clamp_mtime,
+            lengths: Lengths::of(options.compression),
+            leaders: HashMap::new(),
+            open: None,
+            ended: false,
+        }
     }
 
     fn block(&mut self) -> Result<Block, Error> {
@@ -105,7 +144,7 @@ impl<'a> Plan<'a> {
                 Some((content, cut_behind)) => {
                     let size = content.size;
                     let behind = (!content.is_last())
-                        .then(|| stretch(content.clone(), content.offset + content.len as u64));
+                        .then(|| self.stretch(content.clone(), content.offset + content.len as u64));
                     block.push_content(content);
                     if let Some(behind) = behind {
                         self.open = Some((behind, cut_behind));
@@ -131,7 +170,7 @@ impl<'a> Plan<'a> {
                     }
                 },
             };
-            if block.len >= MOST || cut && block.len >= LEAST {
+            if block.len >= self.lengths.most || cut && block.len >= self.lengths.least {
                 return Ok(block);
             }
         }
@@ -146,10 +185,17 @@ impl<'a> Plan<'a> {
         })?;
         block.headers.push(HEADER);
         block.headers.extend_from_slice(hash.as_bytes());
-        let cut_behind = ends_block(hash, len + content.as_ref().map_or(0, |content| content.size));
+        let len = len + content.as_ref().map_or(0, |content| content.size);
+        let cut_behind = ends_block(hash, len, self.lengths.mean);
         // An empty file too, so that it is looked at: it may have grown.
-        self.open = content.map(|content| (stretch(content, 0), cut_behind));
+        self.open = content.map(|content| (self.stretch(content, 0), cut_behind));
         Ok(cut_behind)
+    }
+
+    /// The stretch of a file that begins at `offset` and goes into one block.
+    fn stretch(&self, file: Content, offset: u64) -> Content {
+        let len = (file.size - offset).min(self.lengths.stretch) as usize;
+        Content { offset, len, ..file }
     }
 
     /// Writes the header of `change`; returns the content that follows.
@@ -341,12 +387,6 @@ impl Draft {
     }
 }
 
-/// The stretch of a file that begins at `offset` and goes into one block.
-fn stretch(file: Content, offset: u64) -> Content {
-    let len = (file.size - offset).min(CHUNK) as usize;
-    Content { offset, len, ..file }
-}
-
 /// A whiteout is an empty file whose name says it all.
 fn write_mark(parent: &RelPath, name: &[u8], out: &mut Vec<u8>) {
     let path = if parent.is_root() { name.to_vec() } else { [parent.as_bytes(), name].join(&b'/') };
@@ -366,8 +406,8 @@ fn write_mark(parent: &RelPath, name: &[u8], out: &mut Vec<u8>) {
     header.write(out);
 }
 
-/// Whether a block ends behind an entry of `len` bytes: in `len` of [`MEAN`] cases.
-fn ends_block(hash: Digest, len: u64) -> bool {
+/// Whether a block ends behind an entry of `len` bytes: in `len` of `mean` cases.
+fn ends_block(hash: Digest, len: u64, mean: u64) -> bool {
     let [a, b, c, d, e, f, g, h, ..] = *hash.as_bytes();
-    u64::from_le_bytes([a, b, c, d, e, f, g, h]) / (u64::MAX / MEAN) < len
+    u64::from_le_bytes([a, b, c, d, e, f, g, h]) / (u64::MAX / mean) < len
 }

@@ -16,7 +16,6 @@ use super::plan::{Block, Content, Plan};
 use super::source::Sources;
 use super::{Digests, Error, Hints, PackOptions};
 use crate::digest::Digest;
-use crate::time::Timestamp;
 use crate::tree::Changes;
 
 /// Of the room on the disk, compressed blocks take one part in so many at most.
@@ -24,7 +23,7 @@ const PARTS_OF_ROOM: u64 = 4;
 
 /// Compresses blocks of a layer that is in the making.
 pub struct Preparer {
-    clamp_mtime: Option<Timestamp>,
+    options: PackOptions,
     codec: Codec,
     buffers: Buffers,
     prepared: Prepared,
@@ -58,9 +57,9 @@ impl Preparer {
     /// If there is no such compressor.
     pub fn new(options: &PackOptions, file: File) -> Result<Self, Error> {
         Ok(Self {
-            clamp_mtime: options.clamp_mtime,
+            options: *options,
             codec: Codec::new(options.compression)?,
-            buffers: Buffers::default(),
+            buffers: Buffers::of(options.compression),
             prepared: Prepared { file, blocks: HashMap::new() },
             end: 0,
             seen: HashSet::new(),
@@ -80,7 +79,7 @@ impl Preparer {
         let room = disk.f_bavail.saturating_mul(disk.f_frsize).saturating_add(self.end) / PARTS_OF_ROOM;
         let sources = Sources::open(changes, Digests::Promised(Hints::default()))?;
         let mut seen = HashSet::new();
-        for block in Plan::new(changes, self.clamp_mtime) {
+        for block in Plan::new(changes, &self.options) {
             let block = block?;
             let look = block.key();
             if self.seen.contains(&look) && !self.done.contains(&look) && self.end < room {

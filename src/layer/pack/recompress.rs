@@ -6,12 +6,10 @@ use std::thread;
 
 use super::buffers::{Buffer, Buffers};
 use super::codec::Codec;
+use super::plan::Lengths;
 use super::{Error, PackOptions};
 use crate::digest::{DiffId, Hasher};
 use crate::layer::read_full;
-
-/// Whoever packed the tar, it is cut in stretches of this length.
-const CHUNK_BYTES: usize = 1 << 20;
 
 /// Compresses `tar` as it is, in stretches that are joined as [`pack`](super::pack) joins blocks; returns the diff id,
 /// which is the digest of `tar`. What is written does not depend on `options.jobs`.
@@ -20,12 +18,14 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// If `tar` or `out` fails.
 pub fn recompress(mut tar: impl Read, options: &PackOptions, mut out: impl Write) -> Result<DiffId, Error> {
     let jobs = options.jobs.clamp(1, super::pipeline::MOST_JOBS);
+    // Whoever packed the tar, it is cut without a look at what is in it.
+    let stretch = Lengths::of(options.compression).stretch as usize;
     let mut codecs = (0..jobs).map(|_| Codec::new(options.compression)).collect::<Result<Vec<_>, _>>()?;
-    let (mut hasher, buffers) = (Hasher::new(), Buffers::default());
+    let (mut hasher, buffers) = (Hasher::new(), Buffers::of(options.compression));
     loop {
         let mut chunks = Vec::with_capacity(jobs);
         while chunks.len() < jobs {
-            let mut chunk = buffers.take(CHUNK_BYTES);
+            let mut chunk = buffers.take(stretch);
             let (len, ended) = read_full(&mut tar, &mut chunk);
             ended.map_err(Error::Tar)?;
             chunk.truncate(len);

@@ -264,7 +264,7 @@ fn a_change_in_front_leaves_later_blocks_as_they_are() {
     let directory = tempfile::tempdir().expect("a directory");
     let mut changes = sample(directory.path());
     let blocks = |changes: &Changes| -> Vec<Vec<plan::Piece>> {
-        let blocks = plan::Plan::new(changes, None).map(|block| block.expect("sound changes").pieces);
+        let blocks = plan::Plan::new(changes, &PLAIN).map(|block| block.expect("sound changes").pieces);
         blocks.collect()
     };
     let before = blocks(&changes);

@@ -85,16 +85,16 @@ fn what_a_look_says_of_any_stretch_counts_for_the_file() {
     // Of five mebibytes and of one byte more than one: both lie in several blocks.
     for changing in ["0304", "0303"] {
         let learned = Learned { changing: Some(changing), ..Learned::default() };
-        pack_unread(&changes, &options(FORMS[2], 2), &learned, io::sink()).expect("a layer");
+        pack_unread(&changes, &options(FORMS[1], 2), &learned, io::sink()).expect("a layer");
         for (name, (_, as_expected)) in learned.digests.into_inner().unwrap() {
             assert_eq!(as_expected, name != changing, "{name}");
         }
     }
     let learned = Learned { refused: Some("0007"), ..Learned::default() };
-    let refused = pack_unread(&changes, &options(FORMS[2], 2), &learned, io::sink());
+    let refused = pack_unread(&changes, &options(FORMS[1], 2), &learned, io::sink());
     assert!(matches!(&refused, Err(Error::Read { file, .. }) if file.ends_with("0007")), "{refused:?}");
     fs_err::write(directory.path().join("0009"), b"longer or shorter").expect("a file");
-    let changed = pack_unread(&changes, &options(FORMS[2], 2), &Learned::default(), io::sink());
+    let changed = pack_unread(&changes, &options(FORMS[1], 2), &Learned::default(), io::sink());
     assert!(matches!(changed, Err(Error::Changed { .. })), "{changed:?}");
 }
 
