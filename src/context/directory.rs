@@ -173,14 +173,14 @@ impl Directory {
         self.cache_file.as_deref().and_then(|file| Horizon::now(file).ok()).unwrap_or_default()
     }
 
-    /// Takes the content of the file `path` from who has read it.
-    pub(super) fn know(&self, path: &RelPath, content: Content) {
-        if let Some(item) = self.item(path).filter(|item| item.node().is_file()) {
-            if content.lasting {
-                self.has_news.store(true, Ordering::Relaxed);
-            }
-            item.folder.with_contents(|known| known.set(item.index, item.folder.nodes.len(), content));
+    /// Takes the content of the file `path` from who has read it; tells whether it is a file, and nobody has found another
+    /// content in it before.
+    pub(super) fn know(&self, path: &RelPath, content: Content) -> bool {
+        let Some(item) = self.item(path).filter(|item| item.node().is_file()) else { return false };
+        if content.lasting {
+            self.has_news.store(true, Ordering::Relaxed);
         }
+        item.folder.with_contents(|known| known.set(item.index, item.folder.nodes.len(), content))
     }
 
     /// Reads the files at `indexes` of the folder `path`.

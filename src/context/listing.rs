@@ -134,16 +134,19 @@ enum State {
 
 impl Contents {
     /// Sets the content of file `index` of `count` nodes.
-    pub(super) fn set(&mut self, index: usize, count: usize, content: Content) {
+    pub(super) fn set(&mut self, index: usize, count: usize, content: Content) -> bool {
         if self.states.is_empty() {
             self.states = vec![State::Unknown; count].into();
             self.digests = vec![[0; 32]; count].into();
         }
+        let contradicts =
+            self.states[index] != State::Unknown && self.digests[index] != *content.digest.as_bytes();
         self.states[index] = if content.lasting { State::Lasting } else { State::Known };
         self.digests[index] = *content.digest.as_bytes();
         if let Some(capability) = content.capability {
             self.capabilities.insert(index, capability);
         }
+        !contradicts
     }
 
     fn state(&self, index: usize) -> State {

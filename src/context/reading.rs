@@ -44,8 +44,9 @@ impl<'a> Reading<'a> {
         Ok(self.directory.item(path).is_some_and(is_lasting))
     }
 
-    /// Takes the digest of a file; `lasting` if [`look`](Self::look) always said so.
-    pub fn learn(&self, path: &RelPath, digest: Digest, lasting: bool) {
-        self.directory.know(path, Content { digest, capability: None, lasting });
+    /// Takes the digest of a file; `lasting` if [`look`](Self::look) always said so. Tells whether nobody has found another
+    /// content in the file before.
+    pub fn learn(&self, path: &RelPath, digest: Digest, lasting: bool) -> bool {
+        self.directory.know(path, Content { digest, capability: None, lasting })
     }
 }

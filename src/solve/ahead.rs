@@ -2,8 +2,9 @@
 //!
 //! The key of a copy is made of the digests of its files, its layer of their bytes. Where a copy like it was never done on
 //! this store, no record will answer for it, so both are had from one reading: its layer is packed first, and the key
-//! follows. When the step is done, that layer is the step's if it has the blocks that the step's changes give;
-//! otherwise, as when a file changed meanwhile, it is dropped and nobody has noticed.
+//! follows from the digests that were learned. When the step is done, its changes and its layer are there. If something
+//! is not as it was listed (a file changed meanwhile, or has capabilities), there is no layer, and nobody has
+//! noticed.
 //!
 //! Packed ahead are copies from directories into images of a build that runs no command, which would have to wait.
 
@@ -26,6 +27,7 @@ use crate::event::Event;
 use crate::graph::{Copy, Graph, Input, Op, Source, StepId};
 use crate::layer::{self, Compression, Learn, PackOptions};
 use crate::path::RelPath;
+use crate::place::Warning;
 use crate::store::HashedWriter;
 use crate::tree::Changes;
 
@@ -42,6 +44,7 @@ pub(super) struct Layer {
     /// When the step began.
     pub(super) started: Instant,
     options: PackOptions,
+    changes: Mutex<Option<(Changes, Vec<Warning>)>>,
     packed: Mutex<Option<(layer::Packed, HashedWriter)>>,
 }
 
@@ -72,26 +75,30 @@ impl<'a> Ahead<'a> {
         }
         let readings: Option<Vec<_>> =
             chosen.iter().flatten().map(|chosen| chosen.directory()?.reading(&chosen.selection)).collect();
-        let learner = Learner(readings?);
+        let learner = Learner { readings: readings?, digests: Mutex::default() };
         let started = Instant::now();
         self.workshop.listener.event(Event::TaskStarted { task: id.index(), name: step.name.clone() });
         // Whatever is wrong is found again when the step is done, and told then.
-        let packed = self.write(copy, chosen, &learner).ok();
-        Some(Layer { started, options: self.workshop.packing, packed: Mutex::new(packed) })
+        let (changes, packed) = self.write(copy, chosen, learner).ok().flatten().unzip();
+        let (changes, packed) = (Mutex::new(changes), Mutex::new(packed));
+        Some(Layer { started, options: self.workshop.packing, changes, packed })
     }
 
     fn write(
         &self,
         copy: &Copy,
         chosen: &[Option<Arc<Chosen>>],
-        learner: &Learner<'_>,
-    ) -> Result<(layer::Packed, HashedWriter), Cause> {
+        learner: Learner<'_>,
+    ) -> Result<Option<Made>, Cause> {
         let workshop = self.workshop;
-        let (snapshot, _) = placed(copy, chosen, &Inputs::on(self.below(copy.parent)?), workshop)?;
-        let changes = snapshot.changes(workshop)?;
+        let inputs = Inputs::on(self.below(copy.parent)?);
+        let (changes, warnings, _) = placed(copy, chosen, &inputs, workshop)?;
         let mut writer = workshop.store.hashed_writer()?;
-        let packed = layer::pack_unread(&changes, &workshop.packing, learner, &mut writer)?;
-        Ok((packed, writer))
+        let packed = layer::pack_unread(&changes, &workshop.packing, &learner, &mut writer)?;
+        let Changes { list, origins } = changes;
+        let digests = learner.digests.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let made = |list| ((Changes { list, origins }, warnings), (packed, writer));
+        Ok(list.with_digests(digests).map(made))
     }
 
     /// Tells whether what a step stands on follows from a base and from directories made on it.
@@ -118,24 +125,38 @@ impl<'a> Ahead<'a> {
     }
 }
 
+/// What a copy changed, what is to be told of it, and its layer.
+type Made = ((Changes, Vec<Warning>), (layer::Packed, HashedWriter));
+
 impl Layer {
-    /// Returns the layer if it is that of `changes`.
+    /// Returns what the copy changed, and what is to be told of it.
+    pub(super) fn take_changes(&self) -> Option<(Changes, Vec<Warning>)> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Returns the layer if it is packed with these options. `changes` are those that were taken.
     pub(super) fn take(
         &self,
         changes: &Changes,
         options: &PackOptions,
     ) -> Option<(layer::Packed, HashedWriter)> {
         let packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner).take();
-        packed.filter(|(packed, _)| self.options == *options && layer::is_layer_of(packed, changes, options))
+        let packed = packed.filter(|_| self.options == *options)?;
+        debug_assert!(layer::is_layer_of(&packed.0, changes, options));
+        Some(packed)
     }
 }
 
 /// Gives the digests of files to the contexts that they lie in.
-struct Learner<'a>(Vec<Reading<'a>>);
+struct Learner<'a> {
+    readings: Vec<Reading<'a>>,
+    /// Those of all files so far, in the order of their paths.
+    digests: Mutex<Vec<Digest>>,
+}
 
 impl Learner<'_> {
     fn of(&self, directory: &Path) -> &Reading<'_> {
-        let reading = self.0.iter().find(|reading| reading.path() == directory);
+        let reading = self.readings.iter().find(|reading| reading.path() == directory);
         reading.expect("what is packed ahead lies in directories that are read")
     }
 }
@@ -152,6 +173,9 @@ impl Learn for Learner<'_> {
     }
 
     fn learn(&self, directory: &Path, file: &RelPath, digest: Digest, as_expected: bool) {
-        self.of(directory).learn(file, digest, as_expected);
+        // Without one of them there is no layer: the key is made of what was found last.
+        if self.of(directory).learn(file, digest, as_expected) {
+            self.digests.lock().unwrap_or_else(PoisonError::into_inner).push(digest);
+        }
     }
 }

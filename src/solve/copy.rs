@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::ahead::Layer;
 use super::error::Cause;
 use super::extract::{self, Part};
 use super::inputs::{Chosen, choose_of_step};
@@ -14,7 +15,8 @@ use crate::event::Event;
 use crate::graph::{Copy, Input, Mkdir, Source};
 use crate::path::RelPath;
 use crate::place::{self, Accounts, Ids, Owner, Warning};
-use crate::tree::Tree;
+use crate::store::Scratch;
+use crate::tree::{Changes, Tree};
 
 /// Does a COPY or ADD.
 pub(super) fn copy(
@@ -24,18 +26,23 @@ pub(super) fn copy(
     inputs: &Inputs,
     workshop: &Workshop<'_>,
 ) -> Result<Snapshot, Cause> {
-    let (snapshot, warnings) = placed(copy, &definition.chosen, inputs, workshop)?;
+    let ahead = definition.ahead.as_ref().and_then(Layer::take_changes);
+    let (changes, warnings, scratches) = match ahead {
+        Some((changes, warnings)) => (changes, warnings, Vec::new()),
+        None => placed(copy, &definition.chosen, inputs, workshop)?,
+    };
     tell(workshop, span, &warnings);
-    Ok(snapshot)
+    Ok(Snapshot::made(inputs.parent.clone(), changes, workshop.now).keeping(scratches))
 }
 
-/// Returns what a COPY or ADD of what was `chosen` makes, and what is to be told of it.
+/// Returns what a COPY or ADD of what was `chosen` changes, what is to be told of it, and directories that hold bytes of
+/// it.
 pub(super) fn placed(
     copy: &Copy,
     chosen_of_contexts: &[Option<Arc<Chosen>>],
     inputs: &Inputs,
     workshop: &Workshop<'_>,
-) -> Result<(Snapshot, Vec<Warning>), Cause> {
+) -> Result<(Changes, Vec<Warning>, Vec<Scratch>), Cause> {
     let mut scratches = Vec::new();
     let view = match &inputs.parent {
         // Laid over without looking: what is below does not have to be known.
@@ -134,8 +141,7 @@ pub(super) fn placed(
         Part::Archive { scratch, .. } => Some(scratch),
         Part::Plain(_) => None,
     }));
-    let snapshot = Snapshot::made(inputs.parent.clone(), placed.changes, workshop.now).keeping(scratches);
-    Ok((snapshot, warnings))
+    Ok((placed.changes, warnings, scratches))
 }
 
 /// Does a WORKDIR.

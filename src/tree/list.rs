@@ -8,7 +8,8 @@
 //!
 //! In go changes in the order of their paths; out come the same ones, in that order or by path. A path is found by
 //! a search among the chunks, each of which begins with a whole path, and by reading one chunk. Nothing is changed in
-//! place: who wants other changes makes another list.
+//! place but the digests of files, which are found out when everything else is known: who wants other changes makes
+//! another list.
 //!
 //! Origins stand beside the chunks, as runs of files that have the same one. So the number of
 //! changes (LEB128) and the chunks one after the other are what lies in a store as the index of a layer, which has none.
@@ -22,6 +23,7 @@ use std::{fmt, vec};
 pub use self::encoding::Damaged;
 use self::encoding::{Body, Input};
 use super::{Change, Entry};
+use crate::digest::Digest;
 use crate::path::{self, RelPath};
 
 /// A chunk that has as many bytes gets no further change.
@@ -132,6 +134,29 @@ impl List {
         encoding::number(out, shared as u64);
         encoding::bytes(out, &path[shared..]);
         out
+    }
+
+    /// Returns the list with these digests of its files, in order; `None` if there are not as many as files.
+    pub fn with_digests(mut self, digests: impl IntoIterator<Item = Digest>) -> Option<Self> {
+        let mut digests = digests.into_iter();
+        for Chunk { bytes, .. } in &mut self.chunks {
+            let mut left = bytes.len();
+            while left > 0 {
+                let mut input = Input(&bytes[bytes.len() - left..]);
+                let skip = |input: &mut Input<'_>| {
+                    input.number()?;
+                    input.bytes()?;
+                    input.skip_body()
+                };
+                let digest = skip(&mut input).expect(SOUND);
+                left = input.0.len();
+                if let Some(digest) = digest {
+                    let start = bytes.len() - digest;
+                    bytes[start..start + encoding::DIGEST].copy_from_slice(digests.next()?.as_bytes());
+                }
+            }
+        }
+        digests.next().is_none().then_some(self)
     }
 
     /// Returns the path of the last change.

@@ -27,7 +27,7 @@ pub(super) const WHITEOUT: u8 = 6;
 pub(super) const OPAQUE: u8 = 7;
 const HAS_XATTRS: u8 = 0x80;
 
-const DIGEST: usize = 32;
+pub(super) const DIGEST: usize = 32;
 
 /// Bytes are not what was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,20 +156,23 @@ impl<'a> Input<'a> {
         Ok(Body::Upsert(Entry { meta, kind }))
     }
 
-    /// Reads past what follows a path. Quicker than [`body`](Self::body), and for bytes that this has read once.
-    pub(super) fn skip_body(&mut self) -> Result<(), Damaged> {
+    /// Reads past what follows a path. Quicker than [`body`](Self::body), and for bytes that this has read once. Of a file
+    /// it returns how many bytes are left from the digest on.
+    pub(super) fn skip_body(&mut self) -> Result<Option<usize>, Damaged> {
         let tag = self.byte()?;
         if !is_upsert(tag) {
-            return Ok(());
+            return Ok(None);
         }
         self.skip_meta(tag)?;
         match tag & !HAS_XATTRS {
             FILE => {
                 self.number()?;
+                let left = self.0.len();
                 self.take(DIGEST)?;
                 if self.byte()? != 0 {
                     self.number()?;
                 }
+                return Ok(Some(left));
             }
             SYMLINK => _ = self.bytes()?,
             CHAR_DEVICE | BLOCK_DEVICE => {
@@ -178,7 +181,7 @@ impl<'a> Input<'a> {
             }
             _ => {}
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Returns the target if what follows a path is a symlink.

@@ -51,6 +51,31 @@ fn without_origins(list: &List) -> List {
 
 proptest! {
     #[test]
+    fn digests_of_files_can_be_said_later(changes in arbitrary_changes(), seed in any::<u8>()) {
+        let is_file = |change: &&Change| {
+            matches!(change, Change::Upsert { entry: Entry { kind: Kind::File { .. }, .. }, .. })
+        };
+        let digests: Vec<_> = (0..changes.iter().filter(is_file).count())
+            .map(|number| Digest::of([seed, number as u8]))
+            .collect();
+        let mut left = digests.iter().copied();
+        let with_digest = |mut change: Change| {
+            if let Change::Upsert { entry: Entry { kind: Kind::File { digest, .. }, .. }, .. } = &mut change {
+                *digest = left.next().expect("one for each file");
+            }
+            change
+        };
+        let list: List = changes.iter().cloned().collect();
+        let expected: List = changes.into_iter().map(with_digest).collect();
+        prop_assert_eq!(list.clone().with_digests(digests.iter().copied()), Some(expected));
+        let more = digests.iter().copied().chain([Digest::of("more")]);
+        prop_assert_eq!(list.clone().with_digests(more), None);
+        if let Some((_, fewer)) = digests.split_last() {
+            prop_assert_eq!(list.with_digests(fewer.iter().copied()), None);
+        }
+    }
+
+    #[test]
     fn a_list_gives_back_what_was_pushed(changes in arbitrary_changes()) {
         let list: List = changes.iter().cloned().collect();
         prop_assert_eq!(list.len(), changes.len());
