@@ -4,7 +4,8 @@
 //! demanded step are demanded in turn. So a fully cached build reads one record per step of the images and
 //! touches nothing of the stages behind them. The keys need the digests of what steps read from contexts; a copy that surely has no
 //! record is packed while they are found (`ahead`). Demanded steps run as soon as their inputs are there, up to
-//! `jobs` at a time; the layers of the images are packed as soon as their step is done, while later steps run.
+//! `jobs` at a time; the layers of the images are packed as soon as their step is done, while later steps run. What a
+//! command writes is compressed while it still runs (`prepare`).
 //!
 //! The room has never heard of Dockerfiles or of registries: it gets a [`Graph`], an injected
 //! `fetch` for the layers of bases and caches, [`Imports`] of other caches' records, and [`Remotes`] for the files of

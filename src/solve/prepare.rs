@@ -1,9 +1,9 @@
-//! Packing what a command writes while it still runs.
+//! Compressing what a command writes while it still runs.
 //!
 //! Most commands that take long write files that they do not touch again, and leave a CPU to others now and then: packages are
-//! unpacked one by one, and behind a download there is nothing to do. A thread of low priority looks at what changed so
-//! far and compresses what no longer changes ([`Preparer`]). When the command has ended everything is read as
-//! it would have been anyway; only blocks that have been compressed before need not be again.
+//! unpacked one by one, and during a download there is little to compute. A thread of the lowest priority looks at what changed
+//! so far and compresses what no longer changes ([`Preparer`]). When the command has ended everything is read as
+//! it would have been anyway; only what was compressed before need not be again.
 
 use std::fs::File;
 use std::sync::{Condvar, Mutex, PoisonError};

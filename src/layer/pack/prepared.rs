@@ -1,9 +1,9 @@
 //! Blocks that are compressed before the layer is known: while the command that makes its files still runs.
 //!
-//! Now and then somebody looks at what the layer would be, and says it to a [`Preparer`]. Blocks that look the same twice
-//! it takes to be done, reads and compresses. What it makes is remembered by the digest of the very bytes that were
-//! compressed, so nothing here has to be right: what changes once more is in no block of the layer, and is compressed
-//! when the command has ended.
+//! Now and then a [`Preparer`] is told what the layer would be at that moment. Blocks that look as they did the last time it
+//! takes to be done: it reads and compresses them, and remembers what it made by the digest of the very bytes that it
+//! compressed. So nothing here has to be right. What the command changes once more is in no block of the layer, and what
+//! the layer has instead is compressed when the command has ended.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
