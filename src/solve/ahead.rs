@@ -134,14 +134,16 @@ impl Layer {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Returns the layer if it is packed with these options. `changes` are those that were taken.
+    /// Returns the layer if it is packed with these options and has the `changes` that were taken.
     pub(super) fn take(
         &self,
         changes: &Changes,
         options: &PackOptions,
     ) -> Option<(layer::Packed, HashedWriter)> {
+        // If they were not, another process has done the step meanwhile, and these are its changes.
+        let were_taken = self.changes.lock().unwrap_or_else(PoisonError::into_inner).is_none();
         let packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let packed = packed.filter(|_| self.options == *options)?;
+        let packed = packed.filter(|_| were_taken && self.options == *options)?;
         debug_assert!(layer::is_layer_of(&packed.0, changes, options));
         Some(packed)
     }
