@@ -68,9 +68,10 @@ fn prepare_until(
     let go_on = || !end.is_reached();
     while !end.wait(pause) {
         let started = Instant::now();
-        // Things that come and go make looking fail: the next time it may be quiet.
-        let Ok(changes) = look(Contents::Stamped(&go_on)) else { continue };
+        let looked = look(Contents::Stamped(&go_on));
         pause = PAUSE.max(started.elapsed() * PART_OF_TIME);
+        // Things that come and go make looking fail: the next time it may be quiet.
+        let Ok(changes) = looked else { continue };
         // What is wrong with the layer is said when it is packed, and without room there is no use in going on.
         if preparer.prepare(&changes, &go_on).is_err() {
             return;
