@@ -133,7 +133,7 @@ enum State {
 }
 
 impl Contents {
-    /// Sets the content of file `index` of `count` nodes.
+    /// Sets the content of file `index` of `count` nodes; tells whether it did not have another one before.
     pub(super) fn set(&mut self, index: usize, count: usize, content: Content) -> bool {
         if self.states.is_empty() {
             self.states = vec![State::Unknown; count].into();

@@ -9,7 +9,7 @@ use super::contents::Contents;
 use super::disk::Disk;
 use super::error::Error;
 use super::stamp::Stamp;
-use super::upper::{inode_of, is_unchanged, link, read_entry};
+use super::upper::{Scan, inode_of, is_unchanged, link};
 use super::walk::{self, Found};
 use crate::path::RelPath;
 use crate::tree::{Changes, Kind, Origin, Tree, diff};
@@ -42,6 +42,7 @@ pub fn scan_plain(
     disk: Disk,
     contents: Contents<'_>,
 ) -> Result<Changes, Error> {
+    let scan = Scan { root: directory, lower, disk, contents };
     let visit = |found: &Found, at: BorrowedFd<'_>, name: &CStr| {
         let (stamp, before) = (Stamp::of(&found.stat), before.stamps.get(&found.path));
         let below = lower.get(&found.path);
@@ -49,7 +50,7 @@ pub fn scan_plain(
         let known = below.filter(|entry| before == Some(&stamp) && matches!(entry.kind, Kind::File { .. }));
         let mut entry = match known {
             Some(entry) => Some(entry.clone()),
-            None => read_entry(directory, found, (at, name), lower, disk, contents)?,
+            None => scan.entry(found, at, name)?,
         };
         if let (Some(entry), Some(below), Some(before)) = (&mut entry, below, before)
             && before.modified == stamp.modified

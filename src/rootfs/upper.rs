@@ -46,10 +46,8 @@ pub fn scan_upper(
     disk: Disk,
     contents: Contents<'_>,
 ) -> Result<Changes, Error> {
-    let visit = |found: &Found, at: BorrowedFd<'_>, name: &CStr| {
-        observe(directory, found, (at, name), lower, disk, contents)
-    };
-    let observed = walk::walk(directory, &visit)?;
+    let scan = Scan { root: directory, lower, disk, contents };
+    let observed = walk::walk(directory, &|found, at, name| scan.observe(found, at, name))?;
     let opaque: HashSet<RelPath> =
         observed.iter().filter(|(_, seen)| seen.is_opaque()).map(|(path, _)| path.clone()).collect();
     // Below an opaque directory everything is new, also what is as it was before the directory was removed.
@@ -101,70 +99,73 @@ impl Seen {
 /// A file with several names.
 type Inode = (u64, u64);
 
-fn observe(
-    root: &Path,
-    found: &Found,
-    (at, name): (BorrowedFd<'_>, &CStr),
-    lower: &Tree,
-    disk: Disk,
-    contents: Contents<'_>,
-) -> Result<Option<Seen>, Error> {
-    if found.file_type() == FileType::CharacterDevice && found.device() == (0, 0) {
-        return Ok(Some(Seen::Gone));
+/// A scan: of which directory, on what, and how.
+#[derive(Clone, Copy)]
+pub(super) struct Scan<'a> {
+    pub(super) root: &'a Path,
+    pub(super) lower: &'a Tree,
+    pub(super) disk: Disk,
+    pub(super) contents: Contents<'a>,
+}
+
+impl Scan<'_> {
+    fn observe(&self, found: &Found, at: BorrowedFd<'_>, name: &CStr) -> Result<Option<Seen>, Error> {
+        if found.file_type() == FileType::CharacterDevice && found.device() == (0, 0) {
+            return Ok(Some(Seen::Gone));
+        }
+        let opaque = found.file_type() == FileType::Directory
+            && attribute(at, name, self.disk.opaque_attribute())
+                .at("read the attributes of", self.root, &found.path)?
+                .as_deref()
+                == Some(b"y");
+        let Some(entry) = self.entry(found, at, name)? else { return Ok(None) };
+        Ok(Some(Seen::Entry { entry, inode: inode_of(found), opaque }))
     }
-    let opaque = found.file_type() == FileType::Directory
-        && attribute(at, name, disk.opaque_attribute())
-            .at("read the attributes of", root, &found.path)?
-            .as_deref()
-            == Some(b"y");
-    let Some(entry) = read_entry(root, found, (at, name), lower, disk, contents)? else { return Ok(None) };
-    Ok(Some(Seen::Entry { entry, inode: inode_of(found), opaque }))
+
+    /// Turns what is on the disk into an entry; `None` for sockets, which no layer holds.
+    pub(super) fn entry(
+        &self,
+        found: &Found,
+        at: BorrowedFd<'_>,
+        name: &CStr,
+    ) -> Result<Option<Entry>, Error> {
+        let Self { root, lower, disk, contents } = *self;
+        let path = &found.path;
+        let mut meta = found.meta();
+        disk.complete(&mut meta, path, lower);
+        let kind = match found.file_type() {
+            FileType::Directory => Kind::Directory,
+            FileType::RegularFile => {
+                let capability = attribute(at, name, CAPABILITY).at("read the attributes of", root, path)?;
+                meta.xattrs = capability.map(|value| {
+                    Arc::new(Xattrs::from([(CAPABILITY.as_bytes().into(), value.into_boxed_slice())]))
+                });
+                let (size, digest) = contents.of(found, at, name).at("read", root, path)?;
+                Kind::File { size, digest, link: None }
+            }
+            FileType::Symlink => {
+                let target = rustix::fs::readlinkat(at, name, Vec::new()).at("read the link", root, path)?;
+                Kind::Symlink { target: target.into_bytes().into() }
+            }
+            FileType::CharacterDevice => {
+                let (major, minor) = found.device();
+                Kind::CharDevice { major, minor }
+            }
+            FileType::BlockDevice => {
+                let (major, minor) = found.device();
+                Kind::BlockDevice { major, minor }
+            }
+            FileType::Fifo => Kind::Fifo,
+            FileType::Socket | FileType::Unknown => return Ok(None),
+        };
+        Ok(Some(Entry { meta, kind }))
+    }
 }
 
 /// Returns the inode of a file that has other names.
 pub(super) fn inode_of(found: &Found) -> Option<Inode> {
     let several = found.file_type() == FileType::RegularFile && found.stat.st_nlink > 1;
     several.then_some((found.stat.st_dev, found.stat.st_ino))
-}
-
-/// Turns what is on the disk into an entry; `None` for sockets, which no layer holds.
-pub(super) fn read_entry(
-    root: &Path,
-    found: &Found,
-    (at, name): (BorrowedFd<'_>, &CStr),
-    lower: &Tree,
-    disk: Disk,
-    contents: Contents<'_>,
-) -> Result<Option<Entry>, Error> {
-    let path = &found.path;
-    let mut meta = found.meta();
-    disk.complete(&mut meta, path, lower);
-    let kind = match found.file_type() {
-        FileType::Directory => Kind::Directory,
-        FileType::RegularFile => {
-            let capability = attribute(at, name, CAPABILITY).at("read the attributes of", root, path)?;
-            meta.xattrs = capability.map(|value| {
-                Arc::new(Xattrs::from([(CAPABILITY.as_bytes().into(), value.into_boxed_slice())]))
-            });
-            let (size, digest) = contents.of(found, at, name).at("read", root, path)?;
-            Kind::File { size, digest, link: None }
-        }
-        FileType::Symlink => {
-            let target = rustix::fs::readlinkat(at, name, Vec::new()).at("read the link", root, path)?;
-            Kind::Symlink { target: target.into_bytes().into() }
-        }
-        FileType::CharacterDevice => {
-            let (major, minor) = found.device();
-            Kind::CharDevice { major, minor }
-        }
-        FileType::BlockDevice => {
-            let (major, minor) = found.device();
-            Kind::BlockDevice { major, minor }
-        }
-        FileType::Fifo => Kind::Fifo,
-        FileType::Socket | FileType::Unknown => return Ok(None),
-    };
-    Ok(Some(Entry { meta, kind }))
 }
 
 /// Puts the link groups into entries of files that have several names among them. A name whose other names are

@@ -4,8 +4,8 @@
 //! hash of the entry's header says so (the likelier the longer the entry, so that blocks
 //! have 1 MiB on average), or has 2 MiB; and inside a file of more than 1 MiB at every full MiB of it. Equal
 //! runs of entries so give equal blocks even behind entries that changed, and a block never has more than
-//! 3 MiB and a header. All this is for gzip; [`Lengths`] has the others. With the digests of its files a block has a key before any of its bytes is read: blocks of one
-//! key have the same bytes.
+//! 3 MiB and a header. For zstd all of these are twice as long ([`Lengths`]). With the digests of its files a block has a
+//! key before any of its bytes is read: blocks of one key have the same bytes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ impl Lengths {
         const KIB: usize = 1024;
         let times = match compression {
             Compression::None | Compression::Gzip { .. } => 1,
-            Compression::Zstd { .. } => ZSTD_TIMES,
+            Compression::Zstd { .. } => 2,
         };
         Self {
             least: times * 256 * KIB,
@@ -56,9 +56,6 @@ impl Lengths {
         self.most as u64 + self.stretch
     }
 }
-
-/// How much longer the blocks of zstd are than those of gzip.
-const ZSTD_TIMES: usize = 2;
 
 /// What the parts of a key begin with, each of which has a fixed length.
 const HEADER: u8 = 0;
