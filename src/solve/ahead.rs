@@ -19,16 +19,16 @@ use super::copy::{made_directory, placed};
 use super::demand::packed_steps;
 use super::error::Cause;
 use super::inputs::Chosen;
+use super::pack::Unkept;
 use super::schedule::Inputs;
 use super::{Pack, Snapshot, Workshop};
 use crate::context::Reading;
 use crate::digest::Digest;
 use crate::event::Event;
 use crate::graph::{Copy, Graph, Input, Op, Source, StepId};
-use crate::layer::{self, Compression, Learn, PackOptions};
+use crate::layer::{self, Compression, Learn};
 use crate::path::RelPath;
 use crate::place::Warning;
-use crate::store::HashedWriter;
 use crate::tree::Changes;
 
 /// Packs copies of a build ahead.
@@ -39,13 +39,20 @@ pub(super) struct Ahead<'a> {
     steps: Vec<bool>,
 }
 
-/// A layer that was packed ahead.
-pub(super) struct Layer {
-    /// When the step began.
-    pub(super) started: Instant,
-    options: PackOptions,
-    changes: Mutex<Option<(Changes, Vec<Warning>)>>,
-    packed: Mutex<Option<(layer::Packed, HashedWriter)>>,
+/// A step that was begun before its turn.
+pub(super) struct Begun {
+    pub(super) at: Instant,
+    /// What came of it; `None` if it has to be done in its turn.
+    pub(super) copied: Option<Copied>,
+}
+
+/// A copy that is done.
+pub(super) struct Copied {
+    pub(super) changes: Changes,
+    /// What is to be told of it.
+    pub(super) warnings: Vec<Warning>,
+    /// The layer of these changes.
+    pub(super) layer: Unkept,
 }
 
 impl<'a> Ahead<'a> {
@@ -61,7 +68,7 @@ impl<'a> Ahead<'a> {
 
     /// Packs a copy of what was `chosen`, if it is one that is packed ahead. `kind` is what it has in common with copies of
     /// other files: where no such copy was recorded, no record is this one's.
-    pub(super) fn pack(&self, id: StepId, kind: Digest, chosen: &[Option<Arc<Chosen>>]) -> Option<Layer> {
+    pub(super) fn pack(&self, id: StepId, kind: Digest, chosen: &[Option<Arc<Chosen>>]) -> Option<Begun> {
         let step = self.graph.step(id);
         let Op::Copy(copy) = &step.op else { return None };
         let is_context = |source: &Source| matches!(source, Source::Path { input: Input::Context(_), .. });
@@ -76,12 +83,10 @@ impl<'a> Ahead<'a> {
         let readings: Option<Vec<_>> =
             chosen.iter().flatten().map(|chosen| chosen.directory()?.reading(&chosen.selection)).collect();
         let learner = Learner { readings: readings?, digests: Mutex::default() };
-        let started = Instant::now();
+        let at = Instant::now();
         self.workshop.listener.event(Event::TaskStarted { task: id.index(), name: step.name.clone() });
         // Whatever is wrong is found again when the step is done, and told then.
-        let (changes, packed) = self.write(copy, chosen, learner).ok().flatten().unzip();
-        let (changes, packed) = (Mutex::new(changes), Mutex::new(packed));
-        Some(Layer { started, options: self.workshop.packing, changes, packed })
+        Some(Begun { at, copied: self.write(copy, chosen, learner).ok().flatten() })
     }
 
     fn write(
@@ -89,7 +94,7 @@ impl<'a> Ahead<'a> {
         copy: &Copy,
         chosen: &[Option<Arc<Chosen>>],
         learner: Learner<'_>,
-    ) -> Result<Option<Made>, Cause> {
+    ) -> Result<Option<Copied>, Cause> {
         let workshop = self.workshop;
         let inputs = Inputs::on(self.below(copy.parent)?);
         let (changes, warnings, _) = placed(copy, chosen, &inputs, workshop)?;
@@ -97,8 +102,11 @@ impl<'a> Ahead<'a> {
         let packed = layer::pack_unread(&changes, &workshop.packing, &learner, &mut writer)?;
         let Changes { list, origins } = changes;
         let digests = learner.digests.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let made = |list| ((Changes { list, origins }, warnings), (packed, writer));
-        Ok(list.with_digests(digests).map(made))
+        Ok(list.with_digests(digests).map(|list| {
+            let changes = Changes { list, origins };
+            debug_assert!(layer::is_layer_of(&packed, &changes, &workshop.packing));
+            Copied { changes, warnings, layer: Unkept { packed, writer } }
+        }))
     }
 
     /// Tells whether what a step stands on follows from a base and from directories made on it.
@@ -122,30 +130,6 @@ impl<'a> Ahead<'a> {
             }
             Op::Copy(_) | Op::Run(_) => unreachable!("what stands on these is not packed ahead"),
         }
-    }
-}
-
-/// What a copy changed, what is to be told of it, and its layer.
-type Made = ((Changes, Vec<Warning>), (layer::Packed, HashedWriter));
-
-impl Layer {
-    /// Returns what the copy changed, and what is to be told of it.
-    pub(super) fn take_changes(&self) -> Option<(Changes, Vec<Warning>)> {
-        self.changes.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    /// Returns the layer if it is packed with these options and has the `changes` that were taken.
-    pub(super) fn take(
-        &self,
-        changes: &Changes,
-        options: &PackOptions,
-    ) -> Option<(layer::Packed, HashedWriter)> {
-        // If they were not, another process has done the step meanwhile, and these are its changes.
-        let were_taken = self.changes.lock().unwrap_or_else(PoisonError::into_inner).is_none();
-        let packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let packed = packed.filter(|_| were_taken && self.options == *options)?;
-        debug_assert!(layer::is_layer_of(&packed.0, changes, options));
-        Some(packed)
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::ahead::Layer;
+use super::ahead::Copied;
 use super::error::Cause;
 use super::extract::{self, Part};
 use super::inputs::{Chosen, choose_of_step};
 use super::key::Definition;
+use super::pack::Early;
 use super::schedule::Inputs;
 use super::snapshot::Snapshot;
 use super::{Workshop, bytes, remote};
@@ -18,21 +19,24 @@ use crate::place::{self, Accounts, Ids, Owner, Warning};
 use crate::store::Scratch;
 use crate::tree::{Changes, Tree};
 
-/// Does a COPY or ADD.
+/// Does a COPY or ADD, as far as it was not done ahead.
 pub(super) fn copy(
     copy: &Copy,
     span: Option<Span>,
     definition: &Definition,
+    copied: Option<Copied>,
     inputs: &Inputs,
     workshop: &Workshop<'_>,
-) -> Result<Snapshot, Cause> {
-    let ahead = definition.ahead.as_ref().and_then(Layer::take_changes);
-    let (changes, warnings, scratches) = match ahead {
-        Some((changes, warnings)) => (changes, warnings, Vec::new()),
-        None => placed(copy, &definition.chosen, inputs, workshop)?,
+) -> Result<(Snapshot, Early), Cause> {
+    let (changes, warnings, scratches, early) = match copied {
+        Some(Copied { changes, warnings, layer }) => (changes, warnings, Vec::new(), Early::Layer(layer)),
+        None => {
+            let (changes, warnings, scratches) = placed(copy, &definition.chosen, inputs, workshop)?;
+            (changes, warnings, scratches, Early::Nothing)
+        }
     };
     tell(workshop, span, &warnings);
-    Ok(Snapshot::made(inputs.parent.clone(), changes, workshop.now).keeping(scratches))
+    Ok((Snapshot::made(inputs.parent.clone(), changes, workshop.now).keeping(scratches), early))
 }
 
 /// Returns what a COPY or ADD of what was `chosen` changes, what is to be told of it, and directories that hold bytes of

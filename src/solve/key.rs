@@ -21,7 +21,7 @@
 use std::sync::Arc;
 
 use super::Workshop;
-use super::ahead::{self, Ahead};
+use super::ahead::{Ahead, Begun};
 use super::error::{Cause, Error};
 use super::inputs::{Chosen, choose_of_step, literal};
 use super::remote::{self, Identities};
@@ -46,25 +46,26 @@ pub(super) struct Definition {
     pub(super) chosen: Vec<Option<Arc<Chosen>>>,
     /// Of a copy: tells whether one like it was ever recorded, see [`Ahead`].
     pub(super) kind: Option<Digest>,
-    /// The step's layer, if it was packed ahead.
-    pub(super) ahead: Option<ahead::Layer>,
 }
 
-/// Makes the definition keys of all steps; reads the context files that steps select.
+/// Makes the definition keys of all steps; reads the context files that steps select, and thereby begins the steps that are
+/// done ahead.
 pub(super) fn definitions(
     graph: &Graph,
     workshop: &Workshop<'_>,
     ahead: &Ahead<'_>,
-) -> Result<Vec<Definition>, Error> {
+) -> Result<(Vec<Definition>, Vec<Option<Begun>>), Error> {
     let identities = Identities::find(graph, workshop)?;
     let mut definitions: Vec<Definition> = Vec::with_capacity(graph.steps().len());
+    let mut all_begun = Vec::with_capacity(graph.steps().len());
     for id in graph.ids() {
         let step = graph.step(id);
-        let definition = define(id, step, &definitions, &identities, ahead, workshop)
+        let (definition, begun) = define(id, step, &definitions, &identities, ahead, workshop)
             .map_err(|cause| Error { name: step.name.clone(), span: step.span, cause: Box::new(cause) })?;
         definitions.push(definition);
+        all_begun.push(begun);
     }
-    Ok(definitions)
+    Ok((definitions, all_begun))
 }
 
 fn define(
@@ -74,7 +75,7 @@ fn define(
     identities: &Identities<'_>,
     ahead: &Ahead<'_>,
     workshop: &Workshop<'_>,
-) -> Result<Definition, Cause> {
+) -> Result<(Definition, Option<Begun>), Cause> {
     let chosen: Vec<Option<Arc<Chosen>>> = match &step.op {
         Op::Base(_) | Op::Mkdir(_) => Vec::new(),
         Op::Copy(copy) => {
@@ -104,7 +105,7 @@ fn define(
         }
     };
     let kind = matches!(step.op, Op::Copy(_)).then(|| kind(step));
-    let ahead = kind.and_then(|kind| ahead.pack(id, kind, &chosen));
+    let begun = kind.and_then(|kind| ahead.pack(id, kind, &chosen));
     chosen.iter().flatten().try_for_each(|chosen| chosen.read())?;
     let of_step = |input: &Input| match input {
         Input::Step(id) => earlier[id.index()].key.0,
@@ -118,7 +119,7 @@ fn define(
     let parent = step.op.parent().map(|id| earlier[id.index()].key.0);
     let (key, inputs) = build(step, parent, &content);
     let name = step.name.clone();
-    Ok(Definition { key, inputs, name, chosen, kind, ahead })
+    Ok((Definition { key, inputs, name, chosen, kind }, begun))
 }
 
 /// Makes the key of a step's own fields, whatever it stands on and whatever is in its files.

@@ -253,9 +253,9 @@ pub fn solve(
     pack: Pack,
     on_ready: &OnReady<'_>,
 ) -> Result<Solution, Error> {
-    let keys = key::definitions(graph, workshop, &Ahead::new(graph, pack, workshop))?;
-    let plan = demand::plan(graph, &keys, workshop);
-    schedule::run(graph, &keys, plan, workshop, pack, on_ready)
+    let (definitions, begun) = key::definitions(graph, workshop, &Ahead::new(graph, pack, workshop))?;
+    let plan = demand::plan(graph, &definitions, workshop);
+    schedule::run(graph, &definitions, plan, begun, workshop, pack, on_ready)
 }
 
 /// Returns the layers of a packed snapshot, base first.

@@ -15,12 +15,29 @@ use crate::store::HashedWriter;
 use crate::tree::Changes;
 
 /// What may be there of a layer before it is packed.
-#[derive(Default, Clone, Copy)]
+#[derive(Default)]
 pub(super) struct Beforehand<'a> {
-    /// The step whose layer it is: it may have been packed ahead, and an earlier build may have packed one of its name.
-    pub(super) step: Option<&'a Definition>,
-    /// Blocks that were compressed while the step was done.
-    pub(super) prepared: Option<&'a Prepared>,
+    /// The name of the step whose layer it is: an earlier build may have packed one of that name.
+    pub(super) step: Option<&'a str>,
+    /// What was made of it while the step was done.
+    pub(super) early: Early,
+}
+
+/// What doing a step has made of its layer.
+#[derive(Default)]
+pub(super) enum Early {
+    #[default]
+    Nothing,
+    /// Blocks that may be part of it.
+    Blocks(Prepared),
+    /// All of it, in the form that the build packs.
+    Layer(Unkept),
+}
+
+/// A layer that is written, but not kept yet.
+pub(super) struct Unkept {
+    pub(super) packed: layer::Packed,
+    pub(super) writer: HashedWriter,
 }
 
 /// Packs what the snapshot changed, and keeps the layer's index beside it.
@@ -35,7 +52,11 @@ pub(super) fn pack(
         true => (snapshot.changes(workshop)?, None),
         false => bytes::take_out(snapshot, workshop)?,
     };
-    let (packed, writer) = write(&changes, beforehand, workshop, options)?;
+    let Unkept { packed, writer } = match beforehand.early {
+        Early::Layer(layer) => layer,
+        Early::Blocks(prepared) => write(&changes, beforehand.step, Some(&prepared), workshop, options)?,
+        Early::Nothing => write(&changes, beforehand.step, None, workshop, options)?,
+    };
     let layer::Packed { digest, size, .. } = packed;
     writer.commit(digest, size)?;
     let blob = Blob { media_type: media_type(options.compression).to_owned(), digest, size };
@@ -55,13 +76,11 @@ pub(super) fn pack(
 /// Writes the layer, with what can be taken over.
 fn write(
     changes: &Changes,
-    Beforehand { step, prepared }: Beforehand<'_>,
+    step: Option<&str>,
+    prepared: Option<&Prepared>,
     workshop: &Workshop<'_>,
     options: &PackOptions,
-) -> Result<(layer::Packed, HashedWriter), Cause> {
-    if let Some(layer) = step.and_then(|step| step.ahead.as_ref()?.take(changes, options)) {
-        return Ok(layer);
-    }
+) -> Result<Unkept, Cause> {
     let from = |earlier: Option<&Earlier>| -> Result<_, Cause> {
         let mut writer = workshop.store.hashed_writer()?;
         let is_as_hashed = |directory: &Path, file: &RelPath, stat: &_| {
@@ -69,9 +88,9 @@ fn write(
         };
         let hints = Hints { earlier, prepared, is_as_hashed: Some(&is_as_hashed) };
         let packed = layer::pack(changes, options, hints, &mut writer)?;
-        Ok((packed, writer))
+        Ok(Unkept { packed, writer })
     };
-    let Some((digest, earlier)) = step.and_then(|step| earlier(&step.name, workshop, options)) else {
+    let Some((digest, earlier)) = step.and_then(|step| earlier(step, workshop, options)) else {
         return from(None);
     };
     match from(Some(&earlier)) {

@@ -7,7 +7,7 @@ use super::error::Cause;
 use super::inputs::{choose_of_step, literal};
 use super::key::Definition;
 use super::output::Output;
-use super::pack::{self, Beforehand};
+use super::pack::{self, Beforehand, Early};
 use super::prepare::prepare_during;
 use super::schedule::Inputs;
 use super::unpack::{self, State};
@@ -16,7 +16,7 @@ use crate::cache::KeyBuilder;
 use crate::digest::Digest;
 use crate::event::{Stream, TaskId};
 use crate::graph::{Input, Mount, MountKind, Network, Run, SecretEnv, Security};
-use crate::layer::{Compression, PackOptions, Prepared};
+use crate::layer::{Compression, PackOptions};
 use crate::path::RelPath;
 use crate::rootfs::{self, Contents, Form};
 use crate::sandbox::{self, Content, Exit, Launcher, Overlay, Root, Spec, Upper};
@@ -40,18 +40,18 @@ pub(super) struct Job<'a> {
     pub(super) workshop: &'a Workshop<'a>,
 }
 
-/// What a RUN made.
+/// What a step made.
 pub(super) struct Made {
     pub(super) snapshot: Arc<Snapshot>,
     /// The name of the directory that is kept for later builds, if there is one.
     pub(super) directory: Option<String>,
-    /// Blocks of its layer that are there, compressed.
-    pub(super) prepared: Option<Prepared>,
+    /// What is there of its layer.
+    pub(super) early: Early,
 }
 
 impl From<Snapshot> for Made {
     fn from(snapshot: Snapshot) -> Self {
-        Self { snapshot: Arc::new(snapshot), directory: None, prepared: None }
+        Self { snapshot: Arc::new(snapshot), directory: None, early: Early::Nothing }
     }
 }
 
@@ -79,13 +79,13 @@ impl Job<'_> {
             userxattr: workshop.isolation.overlay == Overlay::User,
         };
         let look = |contents: Contents<'_>| rootfs::scan_upper(&upper, &tree, disk, contents);
-        let prepared = self.execute_and_prepare(root, &upper, &scratch, &look)?;
+        let early = self.execute_and_prepare(root, &upper, &scratch, &look)?;
         let mut changes = look(Contents::Read)?;
         let (name, directory) = unpack::keep_upper(&upper, &changes, workshop)?;
         changes.origins = vec![Origin::whole(&directory)];
         let snapshot = Snapshot::made(parent.cloned(), changes, workshop.now);
         snapshot.set_directory(directory);
-        Ok(Made { snapshot: Arc::new(snapshot), directory: Some(name), prepared })
+        Ok(Made { snapshot: Arc::new(snapshot), directory: Some(name), early })
     }
 
     fn on_state(&self) -> Result<Made, Cause> {
@@ -98,19 +98,18 @@ impl Job<'_> {
         let disk = workshop.isolation.disk();
         let look =
             |contents: Contents<'_>| rootfs::scan_plain(&directory, &root.index, &tree, disk, contents);
-        let prepared =
-            self.execute_and_prepare(Root::Directory(directory.clone()), &directory, &step, &look)?;
+        let early = self.execute_and_prepare(Root::Directory(directory.clone()), &directory, &step, &look)?;
         let changes = look(Contents::Read)?;
         // The next step changes the same directory: the bytes are packed now or never.
         let made = Snapshot::made(parent.cloned(), changes, workshop.now);
         let compression = if self.packed { workshop.packing.compression } else { Compression::None };
         let options = PackOptions { compression, ..workshop.packing };
-        let beforehand = Beforehand { step: Some(self.definition), prepared: prepared.as_ref() };
+        let beforehand = Beforehand { step: Some(&self.definition.name), early };
         pack::pack(&made, beforehand, workshop, &options)?;
         let snapshot = Arc::new(made.without_origins());
         let index = rootfs::index(&directory)?;
         workshop.states.leave(snapshot.clone(), State { scratch: root.scratch, index });
-        Ok(Made { snapshot, directory: None, prepared: None })
+        Ok(Made { snapshot, directory: None, early: Early::Nothing })
     }
 
     /// Returns the digest of what a mount takes from elsewhere.
@@ -132,14 +131,14 @@ impl Job<'_> {
         changed: &Path,
         scratch: &Scratch,
         look: &(impl Fn(Contents<'_>) -> Result<Changes, rootfs::Error> + Sync),
-    ) -> Result<Option<Prepared>, Cause> {
+    ) -> Result<Early, Cause> {
         if !self.packed {
-            return self.execute(root, changed, scratch).map(|()| None);
+            return self.execute(root, changed, scratch).map(|()| Early::Nothing);
         }
         let file = tempfile::tempfile_in(scratch.path())?;
         let work = || self.execute(root, changed, scratch);
         let (result, prepared) = prepare_during(&self.workshop.packing, file, look, work);
-        result.map(|()| prepared)
+        result.map(|()| prepared.map_or(Early::Nothing, Early::Blocks))
     }
 
     /// Runs the command in `root`; `changed` is the directory in which its changes end up.

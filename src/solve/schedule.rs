@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
+use super::ahead::Begun;
 use super::demand::{Answer, Demand, lookup, packed_steps};
 use super::error::{Cause, Error};
 use super::journal::{Draft, Fates};
 use super::key::{self, Definition};
-use super::pack::{self, Beforehand};
+use super::pack::{self, Beforehand, Early};
 use super::{OnReady, Pack, Ready, ReadyOf, Snapshot, Solution, Workshop, copy, identity, run, unpack};
 use crate::cache::{Key, Record, differing};
 use crate::event::{Event, Outcome};
 use crate::graph::{Graph, Op, StepId};
 use crate::image::Blob;
-use crate::layer::Prepared;
 use crate::sandbox::Overlay;
 
 /// A step's result: `None` for an empty root file system.
@@ -31,7 +31,7 @@ struct Pending {
     snapshot: Arc<Snapshot>,
     result_key: Option<Key>,
     directory: Option<String>,
-    prepared: Option<Prepared>,
+    early: Early,
 }
 
 /// Does every demanded step, packs what images need, and waits for all of it.
@@ -39,6 +39,7 @@ pub(super) fn run(
     graph: &Graph,
     definitions: &[Definition],
     plan: Vec<Demand>,
+    begun: Vec<Option<Begun>>,
     workshop: &Workshop<'_>,
     pack: Pack,
     on_ready: &OnReady<'_>,
@@ -63,7 +64,7 @@ pub(super) fn run(
             workshop.contexts.remember();
             Draft::new(graph, definitions, |id| demanded.contains(&id), workshop)
         });
-        let mut state = State::new(graph, plan);
+        let mut state = State::new(graph, plan, begun);
         state.announce_skipped(&shared);
         let mut failure = None;
         loop {
@@ -75,9 +76,12 @@ pub(super) fn run(
                 }
                 let inputs = Inputs::gather(graph, &state.made, id);
                 let replay = matches!(state.plan[id.index()], Demand::Perform { replay: true });
+                let begun = state.begun[id.index()].take();
                 let (shared, sender) = (&shared, sender.clone());
                 state.running += 1;
-                scope.spawn(move || send(&sender, Message::Done(id, shared.perform(id, &inputs, replay))));
+                scope.spawn(move || {
+                    send(&sender, Message::Done(id, shared.perform(id, &inputs, replay, begun)));
+                });
             }
             // Packing is parallel inside: one layer at a time, beside the steps.
             if failure.is_none()
@@ -86,7 +90,7 @@ pub(super) fn run(
             {
                 let (shared, sender) = (&shared, sender.clone());
                 state.packing = true;
-                scope.spawn(move || send(&sender, Message::Packed(id, shared.pack_and_record(id, &pending))));
+                scope.spawn(move || send(&sender, Message::Packed(id, shared.pack_and_record(id, pending))));
             }
             if state.running == 0 && !state.packing {
                 break;
@@ -134,6 +138,7 @@ fn send(sender: &Sender<Message>, message: Message) {
 /// What the scheduler's thread alone changes.
 struct State {
     plan: Vec<Demand>,
+    begun: Vec<Option<Begun>>,
     made: Vec<Option<Made>>,
     /// How many results a step still waits for.
     missing: Vec<usize>,
@@ -145,10 +150,11 @@ struct State {
 }
 
 impl State {
-    fn new(graph: &Graph, plan: Vec<Demand>) -> Self {
+    fn new(graph: &Graph, plan: Vec<Demand>, begun: Vec<Option<Begun>>) -> Self {
         let count = graph.steps().len();
         let mut state = Self {
             plan,
+            begun,
             made: vec![None; count],
             missing: vec![0; count],
             waiting: vec![Vec::new(); count],
@@ -198,7 +204,8 @@ impl State {
                 if shared.must_pack(id, &snapshot) {
                     let (directory, result_key) = (found.record.directory.clone(), found.record.result);
                     let snapshot = snapshot.clone();
-                    self.to_pack.push_back((id, Pending { snapshot, result_key, directory, prepared: None }));
+                    self.to_pack
+                        .push_back((id, Pending { snapshot, result_key, directory, early: Early::Nothing }));
                 } else {
                     shared.packed_before(id, &snapshot);
                 }
@@ -270,17 +277,20 @@ struct Shared<'a> {
 
 impl Shared<'_> {
     /// Does one step, or finds its result by the content of its inputs.
-    fn perform(&self, id: StepId, inputs: &Inputs, replay: bool) -> Result<(Made, Option<Pending>), Cause> {
+    fn perform(
+        &self,
+        id: StepId,
+        inputs: &Inputs,
+        replay: bool,
+        begun: Option<Begun>,
+    ) -> Result<(Made, Option<Pending>), Cause> {
         let (step, workshop) = (self.graph.step(id), self.workshop);
         let definition = &self.definitions[id.index()];
         let task = id.index();
-        let started = match &definition.ahead {
-            Some(ahead) => ahead.started,
-            None => {
-                workshop.listener.event(Event::TaskStarted { task, name: step.name.clone() });
-                Instant::now()
-            }
-        };
+        let Begun { at: started, copied } = begun.unwrap_or_else(|| {
+            workshop.listener.event(Event::TaskStarted { task, name: step.name.clone() });
+            Begun { at: Instant::now(), copied: None }
+        });
         let finish = |outcome| {
             self.fates.note(id, &outcome);
             workshop.listener.event(Event::TaskFinished { task, outcome, elapsed: started.elapsed() });
@@ -303,31 +313,32 @@ impl Shared<'_> {
                     snapshot: snapshot.clone(),
                     result_key: Some(result_key),
                     directory: record.directory,
-                    prepared: None,
+                    early: Early::Nothing,
                 });
                 return Ok((snapshot, pending, Outcome::Cached));
             }
             if !replay && let Some(reason) = self.reason(definition) {
                 workshop.listener.event(Event::TaskReason { task, reason });
             }
-            let run::Made { snapshot, directory, prepared } = match &step.op {
+            let run::Made { snapshot, directory, early } = match &step.op {
                 Op::Base(_) => unreachable!("a base needs no work"),
                 Op::Run(run) => {
                     let packed = self.packed[id.index()];
                     run::Job { run, task, definition, inputs, packed, workshop }.perform()?
                 }
                 Op::Copy(transfer) => {
-                    let snapshot = copy::copy(transfer, step.span, definition, inputs, workshop)?;
+                    let (snapshot, early) =
+                        copy::copy(transfer, step.span, definition, copied, inputs, workshop)?;
                     let exported = self.packed[id.index()];
                     let directory = if exported { None } else { unpack::keep(&snapshot, workshop)? };
-                    run::Made { snapshot: Arc::new(snapshot), directory, prepared: None }
+                    run::Made { snapshot: Arc::new(snapshot), directory, early }
                 }
                 Op::Mkdir(mkdir) => copy::mkdir(mkdir, step.span, inputs, workshop)?.into(),
             };
             let outcome = if replay { Outcome::Cached } else { Outcome::Done };
             if self.must_pack(id, &snapshot) {
                 let (packed, result_key) = (snapshot.clone(), Some(result_key));
-                let pending = Pending { snapshot: packed, result_key, directory, prepared };
+                let pending = Pending { snapshot: packed, result_key, directory, early };
                 return Ok((snapshot, Some(pending), outcome));
             }
             pack::record(&snapshot, definition, Some(result_key), directory, workshop)?;
@@ -348,13 +359,13 @@ impl Shared<'_> {
         }
     }
 
-    fn pack_and_record(&self, id: StepId, pending: &Pending) -> Result<(), Cause> {
+    fn pack_and_record(&self, id: StepId, pending: Pending) -> Result<(), Cause> {
         let definition = &self.definitions[id.index()];
-        let Pending { snapshot, result_key, directory, prepared } = pending;
-        let beforehand = Beforehand { step: Some(definition), prepared: prepared.as_ref() };
-        pack::pack(snapshot, beforehand, self.workshop, &self.workshop.packing)?;
+        let Pending { snapshot, result_key, directory, early } = pending;
+        let beforehand = Beforehand { step: Some(&definition.name), early };
+        pack::pack(&snapshot, beforehand, self.workshop, &self.workshop.packing)?;
         self.ready(id, &snapshot.layer().blob);
-        pack::record(snapshot, definition, *result_key, directory.clone(), self.workshop)
+        pack::record(&snapshot, definition, result_key, directory, self.workshop)
     }
 
     /// Tells whether the step's result becomes a layer of an image and is not packed as that needs it.
