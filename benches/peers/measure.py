@@ -23,6 +23,12 @@ with open(sys.argv[1], "w") as file:
     file.write("%r %r %r" % (took, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024))
 sys.exit(os.waitstatus_to_exitcode(status) & 255)
 """
+# Has a page of memory for everything.
+TOUCHER = """import mmap, sys
+memory = mmap.mmap(-1, int(sys.argv[1]) << 30)
+for page in range(0, len(memory), mmap.PAGESIZE):
+    memory[page] = 1
+"""
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -39,6 +45,11 @@ class Sample(NamedTuple):
     archive_mb: Optional[float] = None
     # What commands of steps took by their own clocks.
     commands: Optional[float] = None
+
+
+def touch_memory(gib):
+    """Writes to so much free memory and frees it, so that the host of a virtual machine has found it."""
+    subprocess.run([sys.executable, "-I", "-S", "-c", TOUCHER, str(gib)], check=True)
 
 
 def run(command, log, timeout, daemon=None) -> Sample:
