@@ -6,14 +6,13 @@
 //! of other layers.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 
 use serde::{Deserialize, Serialize};
 
 use super::export::{entries, layout_files};
 use super::load::Loaded;
-use super::tarball::Tarball;
-use super::{Error, Saved, all_reachable, blob_file};
+use super::{Archive, Error, Saved, all_reachable, blob_file};
 use crate::assemble::{self, Document, Flavor};
 use crate::digest::{DiffId, Hasher};
 use crate::image::{Blob, Layer};
@@ -36,19 +35,16 @@ pub(super) struct Entry {
     layers: Option<Vec<String>>,
 }
 
-/// Writes a docker archive. Names without a tag are left out: docker has no place for them.
+/// Returns a docker archive. Names without a tag are left out: docker has no place for them.
 ///
 /// # Errors
-/// If the store lacks a blob, a root is an index, or `out` fails.
-pub fn docker(store: &Store, images: &[Saved], out: impl Write) -> Result<(), Error> {
+/// If the store lacks a document, or a root is an index.
+pub fn docker(store: &Store, images: &[Saved]) -> Result<Archive, Error> {
     let list: Vec<Entry> = images.iter().map(|image| entry(store, image)).collect::<Result<_, _>>()?;
     let list = serde_json::to_vec(&list).expect("texts can be written");
-    let blobs = all_reachable(store, images)?;
-    let mut tarball = Tarball::new(out);
-    layout_files(&mut tarball, entries(images, &BTreeMap::new()))?;
-    tarball.file(MANIFEST_FILE, &list)?;
-    tarball.blobs(store, &blobs)?;
-    Ok(tarball.finish()?)
+    let mut files = Vec::from(layout_files(entries(images, &BTreeMap::new())));
+    files.push((MANIFEST_FILE, list));
+    Ok(Archive { blobs: all_reachable(store, images)?, files })
 }
 
 fn entry(store: &Store, Saved { root, names }: &Saved) -> Result<Entry, Error> {

@@ -7,37 +7,30 @@ use std::path::Path;
 use fs_err as fs;
 use serde_json::{Value, json};
 
-use super::tarball::Tarball;
 use super::{
-    CONTAINERD_NAME, Error, INDEX_FILE, LAYOUT, LAYOUT_FILE, Saved, all_reachable, blob_file, reachable,
+    Archive, CONTAINERD_NAME, Error, INDEX_FILE, LAYOUT, LAYOUT_FILE, Saved, all_reachable, blob_file,
+    reachable,
 };
 use crate::oci::{REF_NAME, media_type};
 use crate::reference::Reference;
 use crate::store::Store;
 
-/// Writes an OCI archive: a tar of an OCI layout. `annotations` are those of the images' descriptors in the index.
+/// Returns an OCI archive: a tar of an OCI layout. `annotations` are those of the images' descriptors in the index.
 ///
 /// # Errors
-/// If the store lacks a blob or `out` fails.
+/// If the store lacks a document.
 pub fn oci(
     store: &Store,
     images: &[Saved],
     annotations: &BTreeMap<String, String>,
-    out: impl Write,
-) -> Result<(), Error> {
-    let blobs = all_reachable(store, images)?;
-    let mut tarball = Tarball::new(out);
-    layout_files(&mut tarball, entries(images, annotations))?;
-    tarball.blobs(store, &blobs)?;
-    Ok(tarball.finish()?)
+) -> Result<Archive, Error> {
+    let files = layout_files(entries(images, annotations));
+    Ok(Archive { blobs: all_reachable(store, images)?, files: files.into() })
 }
 
-/// Adds the two files that make a tar an OCI layout.
-pub(super) fn layout_files<W: Write>(tarball: &mut Tarball<W>, entries: Vec<Value>) -> Result<(), Error> {
-    let index = index(entries);
-    tarball.file(LAYOUT_FILE, LAYOUT)?;
-    tarball.file(INDEX_FILE, &index)?;
-    Ok(())
+/// Returns the two files that make a tar an OCI layout.
+pub(super) fn layout_files(entries: Vec<Value>) -> [(&'static str, Vec<u8>); 2] {
+    [(INDEX_FILE, index(entries)), (LAYOUT_FILE, LAYOUT.to_vec())]
 }
 
 /// Writes an image into a directory that is or becomes an OCI layout. Other images in it stay; they lose the

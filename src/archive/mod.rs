@@ -1,11 +1,11 @@
 //! Images as files: OCI layouts (a tar or a directory) and what `docker save` writes, both ways.
 //!
-//! Out: [`oci`], [`oci_directory`] and [`docker`] take images and the store, and write everything
-//! that they reach. In: [`load`], [`load_path`] and [`open_layout`] put what they find into the store;
+//! Out: [`oci`], [`oci_directory`] and [`docker`] take images and the store, and everything that they reach is
+//! written; a [`Growing`] archive has its layers before it is known of which image. In: [`load`], [`load_path`] and [`open_layout`] put what they find into the store;
 //! [`documents`] only a manifest and its config.
 //!
 //! Rules:
-//! - The same image gives the same bytes: fixed order (documents before layers), no times, no owners.
+//! - The same image gives the same bytes: fixed order (layers, base first, before documents), no times, no owners.
 //! - What comes in is verified: every blob against its name, a docker archive's layers against the config's
 //!   diff ids.
 //! - What goes out is verified while it is read from the store.
@@ -15,6 +15,7 @@
 
 mod docker;
 mod export;
+mod growing;
 mod layout;
 mod load;
 mod tarball;
@@ -24,8 +25,10 @@ use std::path::PathBuf;
 
 pub use self::docker::docker;
 pub use self::export::{oci, oci_directory};
+pub use self::growing::{Growing, reserve};
 pub use self::layout::{copy_blobs, documents, open_layout};
 pub use self::load::{Loaded, load, load_path};
+pub use self::tarball::Archive;
 
 use crate::assemble::{self, Document};
 use crate::digest::{DiffId, Digest, ParseError};
@@ -144,7 +147,7 @@ pub(crate) fn blob_file(digest: &Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
 
-/// Returns the blobs that a root reaches, each once: documents first, then layers, base first.
+/// Returns the blobs that a root reaches, each once: layers, base first, then documents.
 ///
 /// `fetch` is called for each document before it is read from the store; it tells whether the document is
 /// there. A manifest that an index names may be missing, as archives of one platform often keep the whole
@@ -181,10 +184,10 @@ fn reachable(
             }
         }
     }
-    documents.extend(layers);
+    layers.extend(documents);
     let mut seen = std::collections::BTreeSet::new();
-    documents.retain(|blob| seen.insert(blob.digest));
-    Ok(documents)
+    layers.retain(|blob| seen.insert(blob.digest));
+    Ok(layers)
 }
 
 /// Returns the blobs that several images reach, each once.

@@ -89,22 +89,28 @@ fn sample(store: &Store, flavor: Flavor) -> Assembled {
     assemble::image(store, parts).unwrap()
 }
 
+fn written(store: &Store, archive: &Archive) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    archive.write(store, &mut bytes).unwrap();
+    bytes
+}
+
 #[test]
 fn what_is_exported_is_loaded() {
-    type Export = fn(&Store, &Blob, &[Reference], &mut Vec<u8>) -> Result<(), Error>;
+    type Export = fn(&Store, &Blob, &[Reference]) -> Result<Archive, Error>;
     let exports: [(&str, Export); 2] = [
-        ("oci", |s, r, n, o| oci(s, &[saved(r, n)], &BTreeMap::new(), o)),
-        ("docker", |s, r, n, o| docker(s, &[saved(r, n)], o)),
+        ("oci", |s, r, n| oci(s, &[saved(r, n)], &BTreeMap::new())),
+        ("docker", |s, r, n| docker(s, &[saved(r, n)])),
     ];
     for (format, export) in exports {
         for flavor in [Flavor::Oci, Flavor::Docker] {
             let (_directory, from) = store();
             let assembled = sample(&from, flavor);
             let names = names(&["app:1", "localhost:5000/x/app"]);
-            let (mut archive, mut again) = (Vec::new(), Vec::new());
-            export(&from, &assembled.manifest, &names, &mut archive).unwrap();
-            export(&from, &assembled.manifest, &names, &mut again).unwrap();
+            let planned = export(&from, &assembled.manifest, &names).unwrap();
+            let [archive, again] = [(); 2].map(|()| written(&from, &planned));
             assert!(archive == again, "{format} {flavor:?} is not the same twice");
+            assert_eq!(archive.len() as u64, planned.size(), "{format} {flavor:?}");
             for bytes in [archive.clone(), gzip(&archive), zstd::encode_all(&*archive, 1).unwrap()] {
                 let (_directory, to) = store();
                 let loaded = load(&to, bytes.as_slice()).unwrap();
@@ -125,11 +131,11 @@ fn what_is_exported_is_loaded() {
 }
 
 #[test]
-fn an_archive_lists_documents_before_layers() {
+fn an_archive_lists_layers_before_documents() {
     let (_directory, store) = store();
     let assembled = sample(&store, Flavor::Docker);
-    let mut archive = Vec::new();
-    docker(&store, &[saved(&assembled.manifest, &names(&["app:1"]))], &mut archive).unwrap();
+    let archive = docker(&store, &[saved(&assembled.manifest, &names(&["app:1"]))]).unwrap();
+    let archive = written(&store, &archive);
     let mut archive = tar::Archive::new(archive.as_slice());
     let mut listing = Vec::new();
     let mut list = String::new();
@@ -147,11 +153,11 @@ fn an_archive_lists_documents_before_layers() {
         );
         listing.push(name);
     }
-    let mut expected: Vec<String> =
-        ["oci-layout", "index.json", "manifest.json", "blobs/", "blobs/sha256/"].map(str::to_owned).into();
+    let mut expected: Vec<String> = ["blobs/", "blobs/sha256/"].map(str::to_owned).into();
     let layers: Vec<_> = assembled.image.layers.iter().map(|layer| blob_file(&layer.blob.digest)).collect();
-    expected.extend([&assembled.manifest, &assembled.config].map(|blob| blob_file(&blob.digest)));
     expected.extend(layers.iter().cloned());
+    expected.extend([&assembled.manifest, &assembled.config].map(|blob| blob_file(&blob.digest)));
+    expected.extend(["index.json", "oci-layout", "manifest.json"].map(str::to_owned));
     assert_eq!(listing, expected);
     let expected = serde_json::json!([
         {"Config": blob_file(&assembled.config.digest), "RepoTags": ["app:1"], "Layers": layers}
@@ -165,9 +171,8 @@ fn a_docker_archive_holds_one_platform() {
     let assembled = sample(&store, Flavor::Oci);
     let list = [(assembled.manifest, platform())];
     let index = assemble::index(&store, &list, BTreeMap::new(), Flavor::Oci).unwrap();
-    assert!(matches!(docker(&store, &[saved(&index, &[])], Vec::new()), Err(Error::SeveralPlatforms { .. })));
-    let mut archive = Vec::new();
-    oci(&store, &[saved(&index, &[])], &BTreeMap::new(), &mut archive).unwrap();
+    assert!(matches!(docker(&store, &[saved(&index, &[])]), Err(Error::SeveralPlatforms { .. })));
+    let archive = written(&store, &oci(&store, &[saved(&index, &[])], &BTreeMap::new()).unwrap());
     let (_directory, to) = self::store();
     assert_eq!(load(&to, archive.as_slice()).unwrap(), [Loaded { reference: None, manifest: index.clone() }]);
     assert_eq!(assemble::read(&to, &index, &platform()).unwrap(), assembled.image);
@@ -181,7 +186,7 @@ fn an_index_may_keep_what_the_archive_left_out() {
     let list = [(absent, "linux/arm64".parse().unwrap()), (assembled.manifest, platform())];
     let index = assemble::index(&store, &list, BTreeMap::new(), Flavor::Oci).unwrap();
     let directory = tempfile::tempdir().unwrap();
-    let error = oci(&store, &[saved(&index, &[])], &BTreeMap::new(), Vec::new()).unwrap_err();
+    let error = oci(&store, &[saved(&index, &[])], &BTreeMap::new()).unwrap_err();
     assert!(matches!(error, Error::Store(store::Error::Missing { .. })), "an export is whole: {error}");
     for blob in [&index, &assembled.image.layers[0].blob, &list[1].0, &assembled.config] {
         fs::create_dir_all(directory.path().join("blobs/sha256")).unwrap();
@@ -357,4 +362,99 @@ fn a_manifest_of_a_layout_is_found_by_digest_without_a_name() {
     let (_directory, to) = store();
     let error = open_layout(&to, directory.path(), None).unwrap_err();
     assert!(matches!(error, Error::Store(store::Error::Mismatch { .. })), "{error}");
+}
+
+/// An image of some layers that are longer than a block of a tar.
+fn image_of(store: &Store, layers: &[&[u8]]) -> Archive {
+    let blob = |bytes: &[u8]| {
+        let digest = store.put(bytes).unwrap();
+        Blob { media_type: media_type::LAYER.into(), digest, size: bytes.len() as u64 }
+    };
+    let config = blob(b"{}");
+    let layers: Vec<Layer> =
+        layers.iter().map(|bytes| Layer { blob: blob(bytes), diff_id: DiffId(Digest::of(bytes)) }).collect();
+    let root = assemble::manifest(store, &config, &layers, BTreeMap::new(), Flavor::Oci).unwrap();
+    oci(store, &[saved(&root, &[])], &BTreeMap::new()).unwrap()
+}
+
+/// Writes the rest of an archive that grew; returns it, and how many blobs it held before.
+fn completed(store: &Store, archive: &Archive, grown: Growing) -> (Vec<u8>, usize) {
+    let (mut file, present) = grown.finish(archive.blobs()).unwrap();
+    archive.write_rest(store, present, &mut file).unwrap();
+    let mut bytes = vec![0; file.metadata().unwrap().len() as usize];
+    std::os::unix::fs::FileExt::read_exact_at(&file, &mut bytes, 0).unwrap();
+    (bytes, present)
+}
+
+#[test]
+fn an_archive_that_grew_is_as_one_that_was_written_at_once() {
+    let (_directory, store) = store();
+    let layers: [&[u8]; 3] = [&[1; 5000], &[2; 512], &[3; 70_001]];
+    let archive = image_of(&store, &layers);
+    let expected = written(&store, &archive);
+    let writer = |bytes: &[u8]| {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        file
+    };
+    let grown = || Growing::new(tempfile::tempfile().unwrap()).unwrap();
+    let (below, top) = (&archive.blobs()[..2], &archive.blobs()[2]);
+    let other = image_of(&store, &[layers[0], layers[2]]);
+    type Grow<'a> = &'a dyn Fn(&mut Growing);
+    let cases: [(&str, usize, Grow<'_>); 8] = [
+        ("nothing is known", 0, &|_| ()),
+        ("layers of the store", 2, &|archive| archive.hold(&store, below).unwrap()),
+        ("a layer while it is written", 3, &|archive| {
+            archive.hold(&store, below).unwrap();
+            let mut file = writer(&layers[2][..100]);
+            archive.begin(below, file.try_clone().unwrap());
+            archive.grow(100).unwrap();
+            // What is below is known again.
+            archive.hold(&store, &below[..1]).unwrap();
+            file.write_all(&layers[2][100..]).unwrap();
+            archive.end(top).unwrap();
+        }),
+        ("a layer that does not end", 2, &|archive| {
+            archive.hold(&store, below).unwrap();
+            archive.begin(below, writer(layers[2]));
+            archive.grow(5000).unwrap();
+        }),
+        ("a layer that is begun again", 3, &|archive| {
+            archive.hold(&store, below).unwrap();
+            archive.begin(below, writer(&[9; 90_000]));
+            archive.grow(90_000).unwrap();
+            archive.begin(below, writer(layers[2]));
+            archive.end(top).unwrap();
+        }),
+        ("what is below is not there", 1, &|archive| {
+            archive.hold(&store, &below[..1]).unwrap();
+            archive.begin(below, writer(layers[2]));
+            archive.end(top).unwrap();
+        }),
+        ("other layers", 1, &|archive| archive.hold(&store, &other.blobs()[..2]).unwrap()),
+        ("a layer that nobody has", 1, &|archive| {
+            let digest = Digest::of(b"of another machine");
+            let missing = Blob { digest, ..top.clone() };
+            archive.hold(&store, &[below[0].clone(), missing, below[1].clone()]).unwrap();
+        }),
+    ];
+    for (case, held, grow) in cases {
+        let mut grown = grown();
+        grow(&mut grown);
+        let (bytes, present) = completed(&store, &archive, grown);
+        assert_eq!(present, held, "{case}");
+        assert!(bytes == expected, "{case}");
+    }
+}
+
+#[test]
+fn an_archive_does_not_grow_by_what_is_not_there() {
+    let (_directory, store) = store();
+    let mut grown = Growing::new(tempfile::tempfile().unwrap()).unwrap();
+    grown.begin(&[], tempfile::tempfile().unwrap());
+    assert_eq!(grown.grow(1).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    let archive = image_of(&store, &[&[1; 5000]]);
+    let (bytes, present) = completed(&store, &archive, grown);
+    assert_eq!(present, 0);
+    assert!(bytes == written(&store, &archive));
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use super::built::{Built, BuiltImage};
 use super::cache;
+use super::growing::GrowingArchive;
 use super::image::{Made, MadeImage};
-use super::output_file::to_file;
+use super::output_file::{complete, to_file};
 use super::{Annotations, Destination, Error, Export, ExportKind, Request, squash};
-use crate::archive::{self, Saved};
+use crate::archive::{self, Archive, Saved};
 use crate::assemble::{Assembled, Flavor};
 use crate::cache::Key;
 use crate::event::{Event, Stream};
@@ -18,6 +19,7 @@ use crate::layer::{self, Compression, PackOptions};
 use crate::reference::Reference;
 use crate::registry::{Limits, Pushed, Registry, Step};
 use crate::solve::{self, Snapshot, Solution, Workshop};
+use crate::store::Store;
 use crate::time::Timestamp;
 
 /// When images were first made, by what is in them.
@@ -30,6 +32,7 @@ pub(super) fn export(
     solution: &Solution,
     workshop: &Workshop<'_>,
     registry: &Registry,
+    growing: Option<&GrowingArchive>,
 ) -> Result<(Built, Times), Error> {
     let (mut built, mut times) = (Built::default(), Times::new());
     let inline_cache = cache::inline(request, graph, solution, workshop)?;
@@ -64,7 +67,8 @@ pub(super) fn export(
                         built.pushed.push(push(&name, &image, &request.limits, registry, workshop)?);
                     }
                 } else {
-                    write_image(export, &image, made.root.as_ref(), &names, &request.annotations, workshop)?;
+                    let root = made.root.as_ref();
+                    write_image(export, &image, root, &names, &request.annotations, workshop, growing)?;
                 }
             } else {
                 write_files(export, root.as_ref(), workshop)?;
@@ -121,6 +125,7 @@ fn write_image(
     names: &[Reference],
     annotations: &Annotations,
     workshop: &Workshop<'_>,
+    growing: Option<&GrowingArchive>,
 ) -> Result<(), Error> {
     let store = workshop.store;
     let image = Saved { root: image.manifest.clone(), names: names.to_vec() };
@@ -148,13 +153,28 @@ fn write_image(
             Ok(archive::oci_directory(store, &image, &annotations.descriptor, path)?)
         }
         (ExportKind::Docker, Some(to)) => {
-            to_file(to, layer_bytes(root), |out| Ok(archive::docker(store, &[image], out)?))
+            write_archive(&archive::docker(store, &[image])?, to, store, growing)
         }
-        (_, Some(to)) => to_file(to, layer_bytes(root), |out| {
-            Ok(archive::oci(store, &[image], &annotations.descriptor, out)?)
-        }),
+        (_, Some(to)) => {
+            write_archive(&archive::oci(store, &[image], &annotations.descriptor)?, to, store, growing)
+        }
         (_, None) => unreachable!("every form but the store's has a destination"),
     })
+}
+
+/// Writes an archive, or what is missing of it.
+fn write_archive(
+    archive: &Archive,
+    to: &Destination,
+    store: &Store,
+    growing: Option<&GrowingArchive>,
+) -> Result<(), Error> {
+    if let Destination::Path(path) = to
+        && let Some((file, present)) = growing.and_then(|growing| growing.finish(archive.blobs()))
+    {
+        return complete(&file, path, archive.size(), |out| Ok(archive.write_rest(store, present, out)?));
+    }
+    to_file(to, archive.size(), |out| Ok(archive.write(store, out)?))
 }
 
 /// Pushes the image under one name; each blob's fate is a line of the task.
@@ -197,8 +217,4 @@ fn write_files(export: &Export, root: Option<&Arc<Snapshot>>, workshop: &Worksho
         }),
         (None, _) => unreachable!("files have a destination"),
     }
-}
-
-fn layer_bytes(root: Option<&Arc<Snapshot>>) -> u64 {
-    solve::layers(root).iter().map(|layer| layer.blob.size).sum()
 }

@@ -2,8 +2,8 @@
 //!
 //! 1. [`parse`](crate::dockerfile::parse()): text to typed instructions, all findings at once
 //! 2. [`lower`](crate::lower::lower): instructions to a graph; asks for bases until it has each manifest and config
-//! 3. [`solve`]: lists contexts, runs what the cache does not answer, packs the layers of the images; `ahead` sends them
-//!    to the registries that they are pushed to
+//! 3. [`solve`]: lists contexts, runs what the cache does not answer, packs the layers of the images; meanwhile `ahead` sends
+//!    them to the registries that they are pushed to, and `growing` writes them to the archive
 //! 4. [`assemble`](crate::assemble): config and manifest
 //! 5. `export`: the image goes where it was asked for, and the cache too
 //!
@@ -17,6 +17,7 @@ mod contexts;
 mod epoch;
 mod error;
 mod export;
+mod growing;
 mod image;
 mod output_file;
 mod remotes;
@@ -35,6 +36,7 @@ pub use error::Error;
 pub use request::{Annotations, Destination, Export, ExportKind, NamedContext, NamedContextError, Request};
 
 use self::bases::Finder;
+use self::growing::GrowingArchive;
 use self::remotes::Brought;
 use crate::archive;
 use crate::checkup::{self, Examination};
@@ -50,7 +52,7 @@ use crate::pattern::Ignore;
 use crate::registry::Registry;
 use crate::remote::Remotes;
 use crate::sandbox::{self, Cancel, Execution};
-use crate::solve::{self, Contexts, FetchError, Origin, Workshop};
+use crate::solve::{self, Contexts, FetchError, OnPacking, Origin, Workshop};
 use crate::store::Store;
 
 /// What is to be built, before anything is.
@@ -239,34 +241,38 @@ pub fn build(
     let remotes = Brought(remotes);
     let agents = request.ssh_agents.iter();
     let agents = agents.map(|(id, agent)| (id.clone(), agent.socket().to_owned())).collect();
-    let mut workshop = Workshop {
-        store,
-        contexts: &contexts,
-        fetch: &fetch,
-        imports,
-        secrets: &request.secrets,
-        agents: &agents,
-        remotes: &remotes,
-        isolation: &request.isolation,
-        jobs: request.jobs,
-        now: request.now,
-        epoch: request.epoch,
-        packing: request.packing(),
-        scope: request.name.clone(),
-        listener,
-        cancel,
-        next_task,
-        states: solve::States::default(),
-    };
-    let (built, times, solution) = cache::without_broken(&mut workshop, |workshop| {
-        let solution = ahead::while_building(request, registry, workshop, |on_ready| {
-            solve::solve(&graph, workshop, request.what_to_pack(), on_ready)
+    GrowingArchive::while_building(request, &graph, store, |growing| {
+        let on_packing = growing.map(|growing| |packing| growing.hear(packing));
+        let mut workshop = Workshop {
+            store,
+            contexts: &contexts,
+            fetch: &fetch,
+            imports,
+            secrets: &request.secrets,
+            agents: &agents,
+            remotes: &remotes,
+            isolation: &request.isolation,
+            jobs: request.jobs,
+            now: request.now,
+            epoch: request.epoch,
+            packing: request.packing(),
+            scope: request.name.clone(),
+            listener,
+            on_packing: on_packing.as_ref().map(|hear| -> &OnPacking<'_> { hear }),
+            cancel,
+            next_task,
+            states: solve::States::default(),
+        };
+        let (built, times, solution) = cache::without_broken(&mut workshop, |workshop| {
+            let solution = ahead::while_building(request, registry, workshop, |on_ready| {
+                solve::solve(&graph, workshop, request.what_to_pack(), on_ready)
+            })?;
+            let (built, times) = export::export(request, &graph, &solution, workshop, registry, growing)?;
+            Ok((built, times, solution))
         })?;
-        let (built, times) = export::export(request, &graph, &solution, workshop, registry)?;
-        Ok((built, times, solution))
-    })?;
-    cache::without_broken(&mut workshop, |workshop| {
-        cache::export(request, &graph, &solution, &times, workshop, registry)
-    })?;
-    Ok(built)
+        cache::without_broken(&mut workshop, |workshop| {
+            cache::export(request, &graph, &solution, &times, workshop, registry)
+        })?;
+        Ok(built)
+    })
 }

@@ -19,7 +19,7 @@ use super::copy::{made_directory, placed};
 use super::demand::packed_steps;
 use super::error::Cause;
 use super::inputs::Chosen;
-use super::pack::Unkept;
+use super::pack::{Told, Unkept};
 use super::schedule::Inputs;
 use super::{Pack, Snapshot, Workshop};
 use crate::context::Reading;
@@ -98,14 +98,17 @@ impl<'a> Ahead<'a> {
         let workshop = self.workshop;
         let inputs = Inputs::on(self.below(copy.parent)?);
         let (changes, warnings, _) = placed(copy, chosen, &inputs, workshop)?;
-        let mut writer = workshop.store.hashed_writer()?;
-        let packed = layer::pack_unread(&changes, &workshop.packing, &learner, &mut writer)?;
+        let below = || inputs.parent.as_ref().map_or_else(|| Some(Vec::new()), Snapshot::layers);
+        let (told, options) = (Told::of_image_layer(below, workshop), &workshop.packing);
+        let layer = Unkept::write(workshop.store, told.as_ref(), options, |out| {
+            layer::pack_unread(&changes, options, &learner, out)
+        })?;
         let Changes { list, origins } = changes;
         let digests = learner.digests.into_inner().unwrap_or_else(PoisonError::into_inner);
         Ok(list.with_digests(digests).map(|list| {
             let changes = Changes { list, origins };
-            debug_assert!(layer::is_layer_of(&packed, &changes, &workshop.packing));
-            Copied { changes, warnings, layer: Unkept { packed, writer } }
+            debug_assert!(layer::is_layer_of(&layer.packed, &changes, options));
+            Copied { changes, warnings, layer }
         }))
     }
 

@@ -38,6 +38,7 @@ mod ssh;
 mod unpack;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -107,6 +108,8 @@ pub struct Workshop<'a> {
     pub scope: String,
     /// Hears of progress.
     pub listener: &'a dyn Listener,
+    /// Hears of layers while they are packed.
+    pub on_packing: Option<&'a OnPacking<'a>>,
     /// Ends running commands.
     pub cancel: &'a Cancel,
     /// The number of the next task that is no step.
@@ -242,6 +245,29 @@ pub enum ReadyOf {
 
 /// Hears of layers as soon as they are ready; nothing if no step has to be done.
 pub type OnReady<'a> = dyn Fn(Ready<'_>) + Sync + 'a;
+
+/// What is said of the layers of an image while they are packed, one at a time. An image of several platforms has the
+/// layers of each.
+#[derive(Debug)]
+pub enum Packing {
+    /// An image begins with these, which are as it names them; they may not be in the store.
+    Known(Vec<Blob>),
+    /// One that will stand on these is written to this file, whose position is the writer's. What was begun before and did
+    /// not end is given up.
+    Begun {
+        /// The layers below it, base first.
+        below: Vec<Blob>,
+        /// The file.
+        file: File,
+    },
+    /// So many of its bytes are in the file.
+    Written(u64),
+    /// It became this blob.
+    Ended(Blob),
+}
+
+/// Hears of layers while they are packed.
+pub type OnPacking<'a> = dyn Fn(Packing) + Sync + 'a;
 
 /// Does what the outputs of `graph` need, and packs what `pack` says.
 ///

@@ -1,17 +1,18 @@
 //! From a snapshot to a layer in the store, and its record.
 
+use std::io::{self, Write};
 use std::path::Path;
 
 use super::error::Cause;
 use super::key::Definition;
-use super::{Snapshot, Workshop, bytes, identity};
+use super::{OnPacking, Packing, Snapshot, Workshop, bytes, identity};
 use crate::cache::{Key, PackedLayer, Record};
 use crate::digest::Digest;
 use crate::image::Blob;
 use crate::layer::{self, Compression, Earlier, Hints, PackOptions, Prepared, index};
 use crate::oci::media_type as oci;
 use crate::path::RelPath;
-use crate::store::HashedWriter;
+use crate::store::{HashedWriter, Store};
 use crate::tree::Changes;
 
 /// What may be there of a layer before it is packed.
@@ -21,6 +22,8 @@ pub(super) struct Beforehand<'a> {
     pub(super) step: Option<&'a str>,
     /// What was made of it while the step was done.
     pub(super) early: Early,
+    /// Hears how it is packed, if it is an image's.
+    pub(super) told: Option<Told<'a>>,
 }
 
 /// What doing a step has made of its layer.
@@ -40,6 +43,74 @@ pub(super) struct Unkept {
     pub(super) writer: HashedWriter,
 }
 
+/// Who hears how a layer is packed.
+pub(super) struct Told<'a> {
+    below: Vec<Blob>,
+    on_packing: &'a OnPacking<'a>,
+}
+
+impl<'a> Told<'a> {
+    /// Has it told how a layer of an image is packed that stands on `below`; `None` if nobody hears, or if what is below is not
+    /// known.
+    pub(super) fn of_image_layer(
+        below: impl FnOnce() -> Option<Vec<Blob>>,
+        workshop: &'a Workshop<'_>,
+    ) -> Option<Self> {
+        let on_packing = workshop.on_packing?;
+        Some(Self { below: below()?, on_packing })
+    }
+}
+
+impl Unkept {
+    /// Writes a layer.
+    pub(super) fn write(
+        store: &Store,
+        told: Option<&Told<'_>>,
+        options: &PackOptions,
+        pack: impl FnOnce(&mut Outgoing<'_>) -> Result<layer::Packed, layer::pack::Error>,
+    ) -> Result<Self, Cause> {
+        let writer = store.hashed_writer()?;
+        if let Some(Told { below, on_packing }) = told
+            && let Ok(file) = writer.file()
+        {
+            on_packing(Packing::Begun { below: below.clone(), file });
+        }
+        let mut out = Outgoing { writer, told, size: 0 };
+        let packed = pack(&mut out)?;
+        if let Some(told) = told {
+            (told.on_packing)(Packing::Ended(blob_of(&packed, options)));
+        }
+        Ok(Self { packed, writer: out.writer })
+    }
+}
+
+/// A layer on its way into the store.
+pub(super) struct Outgoing<'a> {
+    writer: HashedWriter,
+    told: Option<&'a Told<'a>>,
+    size: u64,
+}
+
+impl Write for Outgoing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.writer.write(bytes)?;
+        self.size += count as u64;
+        if let Some(told) = self.told {
+            (told.on_packing)(Packing::Written(self.size));
+        }
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+fn blob_of(packed: &layer::Packed, options: &PackOptions) -> Blob {
+    let media_type = media_type(options.compression).to_owned();
+    Blob { media_type, digest: packed.digest, size: packed.size }
+}
+
 /// Packs what the snapshot changed, and keeps the layer's index beside it.
 pub(super) fn pack(
     snapshot: &Snapshot,
@@ -52,14 +123,15 @@ pub(super) fn pack(
         true => (snapshot.changes(workshop)?, None),
         false => bytes::take_out(snapshot, workshop)?,
     };
-    let Unkept { packed, writer } = match beforehand.early {
+    let Beforehand { step, early, told } = beforehand;
+    let Unkept { packed, writer } = match early {
         Early::Layer(layer) => layer,
-        Early::Blocks(prepared) => write(&changes, beforehand.step, Some(&prepared), workshop, options)?,
-        Early::Nothing => write(&changes, beforehand.step, None, workshop, options)?,
+        Early::Blocks(prepared) => write(&changes, step, Some(&prepared), told, workshop, options)?,
+        Early::Nothing => write(&changes, step, None, told, workshop, options)?,
     };
     let layer::Packed { digest, size, .. } = packed;
     writer.commit(digest, size)?;
-    let blob = Blob { media_type: media_type(options.compression).to_owned(), digest, size };
+    let blob = blob_of(&packed, options);
     if let Some(blocks) = &packed.blocks {
         workshop.store.put_blocks(&digest, blocks)?;
     }
@@ -78,17 +150,16 @@ fn write(
     changes: &Changes,
     step: Option<&str>,
     prepared: Option<&Prepared>,
+    told: Option<Told<'_>>,
     workshop: &Workshop<'_>,
     options: &PackOptions,
 ) -> Result<Unkept, Cause> {
     let from = |earlier: Option<&Earlier>| -> Result<_, Cause> {
-        let mut writer = workshop.store.hashed_writer()?;
         let is_as_hashed = |directory: &Path, file: &RelPath, stat: &_| {
             workshop.contexts.is_as_hashed(directory, file, stat)
         };
         let hints = Hints { earlier, prepared, is_as_hashed: Some(&is_as_hashed) };
-        let packed = layer::pack(changes, options, hints, &mut writer)?;
-        Ok(Unkept { packed, writer })
+        Unkept::write(workshop.store, told.as_ref(), options, |out| layer::pack(changes, options, hints, out))
     };
     let Some((digest, earlier)) = step.and_then(|step| earlier(step, workshop, options)) else {
         return from(None);

@@ -104,7 +104,7 @@ impl Job<'_> {
         let made = Snapshot::made(parent.cloned(), changes, workshop.now);
         let compression = if self.packed { workshop.packing.compression } else { Compression::None };
         let options = PackOptions { compression, ..workshop.packing };
-        let beforehand = Beforehand { step: Some(&self.definition.name), early };
+        let beforehand = Beforehand { step: Some(&self.definition.name), early, told: None };
         pack::pack(&made, beforehand, workshop, &options)?;
         let snapshot = Arc::new(made.without_origins());
         let index = rootfs::index(&directory)?;

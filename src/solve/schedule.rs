@@ -10,12 +10,13 @@ use super::demand::{Answer, Demand, lookup, packed_steps};
 use super::error::{Cause, Error};
 use super::journal::{Draft, Fates};
 use super::key::{self, Definition};
-use super::pack::{self, Beforehand, Early};
-use super::{OnReady, Pack, Ready, ReadyOf, Snapshot, Solution, Workshop, copy, identity, run, unpack};
+use super::pack::{self, Beforehand, Early, Told};
+use super::{
+    OnReady, Pack, Packing, Ready, ReadyOf, Snapshot, Solution, Workshop, copy, identity, run, unpack,
+};
 use crate::cache::{Key, Record, differing};
 use crate::event::{Event, Outcome};
 use crate::graph::{Graph, Op, StepId};
-use crate::image::Blob;
 use crate::sandbox::Overlay;
 
 /// A step's result: `None` for an empty root file system.
@@ -193,8 +194,9 @@ impl State {
     fn without_work(&mut self, shared: &Shared<'_>, id: StepId) -> Option<Made> {
         if let Op::Base(image) = &shared.graph.step(id).op {
             shared.announce(id, Outcome::Done, Duration::ZERO);
-            image.layers.iter().for_each(|layer| shared.ready(id, &layer.blob));
-            return Some(Snapshot::of_image(image));
+            let snapshot = Snapshot::of_image(image);
+            snapshot.iter().flat_map(Snapshot::stack).for_each(|snapshot| shared.ready(id, snapshot));
+            return Some(snapshot);
         }
         match &self.plan[id.index()] {
             Demand::Recorded(found) => {
@@ -362,9 +364,14 @@ impl Shared<'_> {
     fn pack_and_record(&self, id: StepId, pending: Pending) -> Result<(), Cause> {
         let definition = &self.definitions[id.index()];
         let Pending { snapshot, result_key, directory, early } = pending;
-        let beforehand = Beforehand { step: Some(&definition.name), early };
+        // Layers are packed here one at a time.
+        let told = Told::of_image_layer(
+            || self.in_image[id.index()].then(|| snapshot.layers_below()).flatten(),
+            self.workshop,
+        );
+        let beforehand = Beforehand { step: Some(&definition.name), early, told };
         pack::pack(&snapshot, beforehand, self.workshop, &self.workshop.packing)?;
-        self.ready(id, &snapshot.layer().blob);
+        self.ready(id, &snapshot);
         pack::record(&snapshot, definition, result_key, directory, self.workshop)
     }
 
@@ -374,17 +381,24 @@ impl Shared<'_> {
     }
 
     /// Tells of a layer that an earlier build has packed as this one needs it, if its bytes are here.
-    fn packed_before(&self, id: StepId, snapshot: &Snapshot) {
+    fn packed_before(&self, id: StepId, snapshot: &Arc<Snapshot>) {
         if let Some(layer) = snapshot.packed_here()
             && self.packed[id.index()]
             && self.workshop.store.contains(&layer.blob)
         {
-            self.ready(id, &layer.blob);
+            self.ready(id, snapshot);
         }
     }
 
-    fn ready(&self, id: StepId, blob: &Blob) {
+    /// Tells that the layer of a snapshot is as images name it.
+    fn ready(&self, id: StepId, snapshot: &Arc<Snapshot>) {
         let Some(on_ready) = self.on_ready else { return };
+        if let Some(on_packing) = self.workshop.on_packing
+            && self.in_image[id.index()]
+            && let Some(layers) = snapshot.layers()
+        {
+            on_packing(Packing::Known(layers));
+        }
         let of = match (&self.graph.step(id).op, self.in_image[id.index()]) {
             (Op::Base(_), true) => ReadyOf::Base,
             // No cache holds it: whoever builds on it names it.
@@ -392,7 +406,7 @@ impl Shared<'_> {
             (_, true) => ReadyOf::Image,
             (_, false) => ReadyOf::Cache,
         };
-        on_ready(Ready { blob, of });
+        on_ready(Ready { blob: &snapshot.layer().blob, of });
     }
 
     /// Says which inputs differ from those of the last build of the same step; `None` if there was none.

@@ -8,7 +8,7 @@ use super::error::Cause;
 use super::imports::{Origin, Place};
 use super::{Workshop, bytes};
 use crate::cache::PackedLayer;
-use crate::image::{Image, Layer};
+use crate::image::{Blob, Image, Layer};
 use crate::layer::index;
 use crate::store::Scratch;
 use crate::time::Timestamp;
@@ -125,6 +125,16 @@ impl Snapshot {
             std::iter::successors(Some(self), |snapshot| snapshot.below.as_ref()).collect();
         stack.reverse();
         stack
+    }
+
+    /// Returns the layers of an image that ends here, base first; `None` if one of them is not packed.
+    pub(super) fn layers(self: &Arc<Self>) -> Option<Vec<Blob>> {
+        self.stack().into_iter().map(|snapshot| Some(snapshot.packed()?.blob)).collect()
+    }
+
+    /// Returns the layers below this one, base first; `None` if one of them is not packed.
+    pub(super) fn layers_below(&self) -> Option<Vec<Blob>> {
+        self.below.as_ref().map_or_else(|| Some(Vec::new()), Self::layers)
     }
 
     /// Returns the layer for an image: a step's as it was packed, a base's as it came.

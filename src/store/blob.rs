@@ -1,5 +1,6 @@
 //! Blobs on their way in and out: hashed while written, verified while read.
 
+use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::FileExt as _;
 use std::sync::PoisonError;
@@ -18,6 +19,14 @@ pub struct HashedWriter {
 impl HashedWriter {
     pub(super) fn create(store: &Store) -> Result<Self> {
         Ok(Self { store: store.clone(), file: store.temporary_file()? })
+    }
+
+    /// Returns the file that is being written, for who reads what is there by now. Its position is the writer's.
+    ///
+    /// # Errors
+    /// If the process has too many files open.
+    pub fn file(&self) -> io::Result<File> {
+        self.file.as_file().try_clone()
     }
 
     /// Puts the blob into the store under its digest, which is taken on trust, as is its size.

@@ -85,8 +85,9 @@ fn export(directory: &Path, flavor: Flavor) -> (Store, Assembled) {
     let names = names(&["example.org/app:1"]);
     let create = |name: &str| fs::File::create(directory.join(name)).unwrap();
     let image = archive::Saved { root: assembled.manifest.clone(), names };
-    archive::oci(&store, std::slice::from_ref(&image), &BTreeMap::new(), create("oci.tar")).unwrap();
-    archive::docker(&store, std::slice::from_ref(&image), create("docker.tar")).unwrap();
+    let images = std::slice::from_ref(&image);
+    archive::oci(&store, images, &BTreeMap::new()).unwrap().write(&store, create("oci.tar")).unwrap();
+    archive::docker(&store, images).unwrap().write(&store, create("docker.tar")).unwrap();
     archive::oci_directory(&store, &image, &BTreeMap::new(), &directory.join("layout")).unwrap();
     store.tag(&image.names[0], &assembled.manifest).unwrap();
     (store, assembled)

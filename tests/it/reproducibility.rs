@@ -1,5 +1,6 @@
 //! The result depends on the inputs alone.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use crate::support::kiln::{EPOCH, Kiln, ended};
@@ -134,6 +135,46 @@ rm /etc/group; cp /d/1/c /etc/passwd
     for isolation in ["auto", "chroot"] {
         let slow = build("1.5", isolation);
         assert_eq!(slow.manifest, expected.manifest, "{isolation}");
+    }
+}
+
+/// An archive is written while its layers are made. Nothing of that shows: not in the archive, nor in the directory where it
+/// will be, which is a context here, nor after a build that fails.
+#[test]
+fn an_archive_that_grows_does_not_show() {
+    let Some(kiln) = Kiln::with_busybox() else { skip!("busybox-static is not installed") };
+    fill(&kiln, "context", false);
+    let steps = "FROM busybox\nWORKDIR /app\nCOPY files /files\nRUN echo 1 > /1\nCOPY --from=out . /out\nRUN echo 2 > /2\n";
+    kiln.write("out/.dockerignore", "*.tar\n");
+    let listed = || {
+        let names = std::fs::read_dir(kiln.at("out")).unwrap();
+        names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<BTreeSet<_>>()
+    };
+    let build = |form: &str, isolation: &str| {
+        let output = format!("type={form},dest=out/image.tar,rewrite-timestamp=true");
+        let line = format!("--isolation {isolation} --build-context out=out --output {output} context");
+        ended(kiln.build_command().env("SOURCE_DATE_EPOCH", EPOCH).args(line.split(' ')))
+    };
+    let forms = ["oci", "docker", "oci,compression=zstd", "oci,compression=uncompressed"];
+    for (number, form) in forms.into_iter().enumerate() {
+        for isolation in ["auto", "chroot"] {
+            kiln.write("context/Dockerfile", steps);
+            kiln.write("context/files/new", format!("{number} {isolation}"));
+            let archive = || std::fs::read(kiln.at("out/image.tar")).unwrap();
+            let [grown, written] = [(); 2].map(|()| {
+                build(form, isolation).success();
+                archive()
+            });
+            assert!(grown == written, "{form} {isolation}");
+            kiln.write("context/Dockerfile", format!("{steps}RUN exit 3\n"));
+            assert_eq!(build(form, isolation).code, Some(1), "{form} {isolation}");
+            assert!(archive() == written, "{form} {isolation}");
+            assert_eq!(listed(), [".dockerignore", "image.tar"].map(str::to_owned).into());
+            if form != "docker" {
+                let image = Image::read(&kiln.at("out/image.tar"));
+                assert_eq!(image.layers.len(), 6, "{form} {isolation}");
+            }
+        }
     }
 }
 

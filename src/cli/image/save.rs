@@ -55,10 +55,12 @@ impl SaveArgs {
                 images[at].names.extend(new);
             }
         }
-        let write = |out: &mut dyn Write| match self.format {
-            Format::Docker => archive::docker(&store, &images, out),
-            Format::Oci => archive::oci(&store, &images, &BTreeMap::new(), out),
+        let archive = match self.format {
+            Format::Docker => archive::docker(&store, &images),
+            Format::Oci => archive::oci(&store, &images, &BTreeMap::new()),
         };
+        let archive = archive.map_err(Failure::from_error)?;
+        let write = |out: &mut dyn Write| archive.write(&store, out);
         match &self.output {
             Some(path) => {
                 let mut out =

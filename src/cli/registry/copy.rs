@@ -75,11 +75,11 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Outcome {
         }
         Place::File(FilePlace::OciArchive(path)) => {
             let saved = Saved { root: root.clone(), names };
-            write(path, |out| archive::oci(&store, &[saved], &BTreeMap::new(), out))?;
+            write(path, |out| archive::oci(&store, &[saved], &BTreeMap::new())?.write(&store, out))?;
         }
         Place::File(FilePlace::DockerArchive(path)) => {
             let saved = Saved { root: root.clone(), names };
-            write(path, |out| archive::docker(&store, &[saved], out))?;
+            write(path, |out| archive::docker(&store, &[saved])?.write(&store, out))?;
         }
         Place::File(FilePlace::Layout { path, tag }) => {
             let tag = tag.iter().map(|tag| (REF_NAME.to_owned(), tag.clone()));
