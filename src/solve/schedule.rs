@@ -61,10 +61,8 @@ pub(super) fn run(
     let (sender, receiver) = channel();
     std::thread::scope(|scope| {
         // What the next builds will ask for is known by now: it is kept while the steps are done, and if one fails.
-        let notes = scope.spawn(|| {
-            workshop.contexts.remember();
-            Draft::new(graph, definitions, |id| demanded.contains(&id), workshop)
-        });
+        scope.spawn(|| workshop.contexts.remember());
+        let notes = scope.spawn(|| Draft::new(graph, definitions, |id| demanded.contains(&id), workshop));
         let mut state = State::new(graph, plan, begun);
         state.announce_skipped(&shared);
         let mut failure = None;
