@@ -5,7 +5,7 @@
 //! archive is cut off: nothing of all this shows in it.
 
 use std::fs::File;
-use std::io::{self, Seek as _, SeekFrom};
+use std::io::{self, BufWriter, Seek as _, SeekFrom, Write};
 use std::os::unix::fs::FileExt as _;
 
 use rustix::fs::FallocateFlags;
@@ -18,6 +18,12 @@ use crate::store::Store;
 
 /// Room is asked for in steps of so many bytes.
 const STEP_BYTES: u64 = 64 << 20;
+
+/// Of the room on the disk, which steps need too, it takes one part in so many at most.
+const PARTS_OF_ROOM: u64 = 4;
+
+/// After so many bytes of a layer of the store somebody is asked whether to go on.
+const COPY_BYTES: usize = 1 << 20;
 
 /// The beginning of an archive.
 #[derive(Debug)]
@@ -50,8 +56,8 @@ impl Growing {
     /// Makes it the beginning of an archive of these layers, as far as the store has them.
     ///
     /// # Errors
-    /// If a layer cannot be read or the archive not be written. It is of no use then.
-    pub fn hold(&mut self, store: &Store, layers: &[Blob]) -> Result<(), Error> {
+    /// If a layer cannot be read or the archive not be written, or if `go_on` says no. It is of no use then.
+    pub fn hold(&mut self, store: &Store, layers: &[Blob], go_on: &dyn Fn() -> bool) -> Result<(), Error> {
         if self.common(layers) == layers.len() {
             return Ok(());
         }
@@ -59,8 +65,10 @@ impl Growing {
         for blob in layers[self.layers.len()..].iter().take_while(|blob| store.contains(blob)) {
             let end = self.len() + HEADER + padded(blob.size);
             self.reserve(end)?;
-            self.file.seek(SeekFrom::Start(self.len()))?;
-            add_blob(store, blob, &mut self.file)?;
+            (&self.file).seek(SeekFrom::Start(self.len()))?;
+            let mut out = BufWriter::with_capacity(COPY_BYTES, Asking { out: &self.file, go_on });
+            add_blob(store, blob, &mut out)?;
+            out.flush()?;
             self.layers.push((blob.clone(), end));
         }
         Ok(())
@@ -141,11 +149,35 @@ impl Growing {
 
     fn reserve(&mut self, end: u64) -> io::Result<()> {
         if end > self.reserved {
+            let disk = rustix::fs::fstatvfs(&self.file)?;
+            let room = disk.f_bavail.saturating_mul(disk.f_frsize).saturating_add(self.reserved);
             let step = (end - self.reserved).next_multiple_of(STEP_BYTES);
+            if self.reserved + step > room / PARTS_OF_ROOM {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
             reserve(&self.file, self.reserved, step)?;
             self.reserved += step;
         }
         Ok(())
+    }
+}
+
+/// Writes as long as somebody wants it.
+struct Asking<'a> {
+    out: &'a File,
+    go_on: &'a dyn Fn() -> bool,
+}
+
+impl Write for Asking<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match (self.go_on)() {
+            true => self.out.write(bytes),
+            false => Err(io::Error::other("nobody waits for the archive")),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }
 

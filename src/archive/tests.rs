@@ -403,39 +403,39 @@ fn an_archive_that_grew_is_as_one_that_was_written_at_once() {
     type Grow<'a> = &'a dyn Fn(&mut Growing);
     let cases: [(&str, usize, Grow<'_>); 8] = [
         ("nothing is known", 0, &|_| ()),
-        ("layers of the store", 2, &|archive| archive.hold(&store, below).unwrap()),
+        ("layers of the store", 2, &|archive| archive.hold(&store, below, &|| true).unwrap()),
         ("a layer while it is written", 3, &|archive| {
-            archive.hold(&store, below).unwrap();
+            archive.hold(&store, below, &|| true).unwrap();
             let mut file = writer(&layers[2][..100]);
             archive.begin(below, file.try_clone().unwrap());
             archive.grow(100).unwrap();
             // What is below is known again.
-            archive.hold(&store, &below[..1]).unwrap();
+            archive.hold(&store, &below[..1], &|| true).unwrap();
             file.write_all(&layers[2][100..]).unwrap();
             archive.end(top).unwrap();
         }),
         ("a layer that does not end", 2, &|archive| {
-            archive.hold(&store, below).unwrap();
+            archive.hold(&store, below, &|| true).unwrap();
             archive.begin(below, writer(layers[2]));
             archive.grow(5000).unwrap();
         }),
         ("a layer that is begun again", 3, &|archive| {
-            archive.hold(&store, below).unwrap();
+            archive.hold(&store, below, &|| true).unwrap();
             archive.begin(below, writer(&[9; 90_000]));
             archive.grow(90_000).unwrap();
             archive.begin(below, writer(layers[2]));
             archive.end(top).unwrap();
         }),
         ("what is below is not there", 1, &|archive| {
-            archive.hold(&store, &below[..1]).unwrap();
+            archive.hold(&store, &below[..1], &|| true).unwrap();
             archive.begin(below, writer(layers[2]));
             archive.end(top).unwrap();
         }),
-        ("other layers", 1, &|archive| archive.hold(&store, &other.blobs()[..2]).unwrap()),
+        ("other layers", 1, &|archive| archive.hold(&store, &other.blobs()[..2], &|| true).unwrap()),
         ("a layer that nobody has", 1, &|archive| {
             let digest = Digest::of(b"of another machine");
             let missing = Blob { digest, ..top.clone() };
-            archive.hold(&store, &[below[0].clone(), missing, below[1].clone()]).unwrap();
+            archive.hold(&store, &[below[0].clone(), missing, below[1].clone()], &|| true).unwrap();
         }),
     ];
     for (case, held, grow) in cases {
@@ -454,6 +454,7 @@ fn an_archive_does_not_grow_by_what_is_not_there() {
     grown.begin(&[], tempfile::tempfile().unwrap());
     assert_eq!(grown.grow(1).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     let archive = image_of(&store, &[&[1; 5000]]);
+    assert!(grown.hold(&store, &archive.blobs()[..1], &|| false).is_err(), "nobody waits for it");
     let (bytes, present) = completed(&store, &archive, grown);
     assert_eq!(present, 0);
     assert!(bytes == written(&store, &archive));

@@ -32,7 +32,7 @@ pub(super) fn export(
     solution: &Solution,
     workshop: &Workshop<'_>,
     registry: &Registry,
-    growing: Option<&GrowingArchive>,
+    growing: Option<&GrowingArchive<'_>>,
 ) -> Result<(Built, Times), Error> {
     let (mut built, mut times) = (Built::default(), Times::new());
     let inline_cache = cache::inline(request, graph, solution, workshop)?;
@@ -125,7 +125,7 @@ fn write_image(
     names: &[Reference],
     annotations: &Annotations,
     workshop: &Workshop<'_>,
-    growing: Option<&GrowingArchive>,
+    growing: Option<&GrowingArchive<'_>>,
 ) -> Result<(), Error> {
     let store = workshop.store;
     let image = Saved { root: image.manifest.clone(), names: names.to_vec() };
@@ -167,12 +167,14 @@ fn write_archive(
     archive: &Archive,
     to: &Destination,
     store: &Store,
-    growing: Option<&GrowingArchive>,
+    growing: Option<&GrowingArchive<'_>>,
 ) -> Result<(), Error> {
+    // Whatever is wrong with what is there is no reason not to write it anew; if that is wrong, too, it is told then.
     if let Destination::Path(path) = to
         && let Some((file, present)) = growing.and_then(|growing| growing.finish(archive.blobs()))
+        && complete(file, path, archive.size(), |out| Ok(archive.write_rest(store, present, out)?)).is_ok()
     {
-        return complete(&file, path, archive.size(), |out| Ok(archive.write_rest(store, present, out)?));
+        return Ok(());
     }
     to_file(to, archive.size(), |out| Ok(archive.write(store, out)?))
 }

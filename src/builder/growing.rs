@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 
 use super::output_file::{may_be_replaced, nameless};
@@ -15,8 +16,17 @@ use crate::image::Blob;
 use crate::solve::Packing;
 use crate::store::Store;
 
-/// An archive that is being written.
-pub(super) struct GrowingArchive(Sender<Message>);
+/// An archive that is being written, until this is dropped.
+pub(super) struct GrowingArchive<'a> {
+    messages: Sender<Message>,
+    ended: &'a AtomicBool,
+}
+
+impl Drop for GrowingArchive<'_> {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+}
 
 enum Message {
     Layer(Packing),
@@ -24,33 +34,40 @@ enum Message {
     Finish(Vec<Blob>, Sender<(File, usize)>),
 }
 
-impl GrowingArchive {
+impl GrowingArchive<'_> {
     /// Has `build` do its work while the archive that the request asks for grows, if it asks for one.
     pub(super) fn while_building<T>(
         request: &Request,
         graph: &Graph,
         store: &Store,
-        build: impl FnOnce(Option<&Self>) -> T,
+        build: impl FnOnce(Option<&GrowingArchive<'_>>) -> T,
     ) -> T {
-        let Some(path) = archive_of(request, graph) else { return build(None) };
+        match archive_of(request, graph) {
+            Some(path) => Self::at(path, store, |archive| build(Some(archive))),
+            None => build(None),
+        }
+    }
+
+    fn at<T>(path: &Path, store: &Store, build: impl FnOnce(&GrowingArchive<'_>) -> T) -> T {
+        let ended = &AtomicBool::new(false);
         std::thread::scope(|scope| {
             let (sender, messages) = mpsc::channel();
-            scope.spawn(move || grow(&messages, path, store));
-            build(Some(&Self(sender)))
+            scope.spawn(move || grow(&messages, path, store, &|| !ended.load(Ordering::Relaxed)));
+            build(&GrowingArchive { messages: sender, ended })
         })
     }
 
     /// Takes what is known of a layer.
     pub(super) fn hear(&self, packing: Packing) {
         // Whoever does not listen has given up.
-        let _ = self.0.send(Message::Layer(packing));
+        let _ = self.messages.send(Message::Layer(packing));
     }
 
     /// Returns the file of the archive of these blobs, ready for the rest of them, and how many it holds; `None` if there is
     /// none.
     pub(super) fn finish(&self, blobs: &[Blob]) -> Option<(File, usize)> {
         let (answer, answered) = mpsc::channel();
-        self.0.send(Message::Finish(blobs.to_vec(), answer)).ok()?;
+        self.messages.send(Message::Finish(blobs.to_vec(), answer)).ok()?;
         answered.recv().ok()
     }
 }
@@ -73,12 +90,12 @@ fn archive_of<'a>(request: &'a Request, graph: &Graph) -> Option<&'a Path> {
     }
 }
 
-/// Writes until nobody is left to tell it anything, or it cannot go on.
-fn grow(messages: &Receiver<Message>, path: &Path, store: &Store) {
+/// Writes until nobody waits for it any more, or it cannot go on.
+fn grow(messages: &Receiver<Message>, path: &Path, store: &Store, go_on: &dyn Fn() -> bool) {
     let mut archive = None;
     for message in messages {
         let went_well = match message {
-            Message::Layer(packing) => hear(&mut archive, packing, path, store).is_ok(),
+            Message::Layer(packing) => go_on() && hear(&mut archive, packing, path, store, go_on).is_ok(),
             Message::Finish(blobs, answer) => {
                 if let Some(Ok(begun)) = archive.take().map(|archive: Growing| archive.finish(&blobs)) {
                     let _ = answer.send(begun);
@@ -97,15 +114,16 @@ fn hear(
     packing: Packing,
     path: &Path,
     store: &Store,
+    go_on: &dyn Fn() -> bool,
 ) -> Result<(), archive::Error> {
     let archive = match archive {
         Some(archive) => archive,
         None => archive.insert(Growing::new(nameless(path)?)?),
     };
     match packing {
-        Packing::Known(layers) => archive.hold(store, &layers)?,
+        Packing::Known(layers) => archive.hold(store, &layers, go_on)?,
         Packing::Begun { below, file } => {
-            archive.hold(store, &below)?;
+            archive.hold(store, &below, go_on)?;
             archive.begin(&below, file);
         }
         Packing::Written(len) => archive.grow(len)?,
@@ -119,10 +137,7 @@ mod tests {
     use super::*;
 
     fn grown(path: &Path, store: &Store, said: Vec<Packing>, blobs: &[Blob]) -> Option<(File, usize)> {
-        std::thread::scope(|scope| {
-            let (sender, messages) = mpsc::channel();
-            scope.spawn(move || grow(&messages, path, store));
-            let archive = GrowingArchive(sender);
+        GrowingArchive::at(path, store, |archive| {
             said.into_iter().for_each(|packing| archive.hear(packing));
             archive.finish(blobs)
         })

@@ -40,26 +40,23 @@ pub(super) fn to_file(
 
 /// Writes the rest of a [`nameless`] file for `path`, and puts it there. `size` says how many bytes it will have.
 pub(super) fn complete(
-    file: &File,
+    file: File,
     path: &Path,
     size: u64,
     write: impl FnOnce(&mut BufWriter<&File>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let in_place = || -> Result<(), Error> {
-        fill(file, size, write)?;
-        let opened = format!("/proc/self/fd/{}", file.as_raw_fd());
-        let link =
-            |name: &Path| Ok(rustix::fs::linkat(CWD, opened.as_str(), CWD, name, AtFlags::SYMLINK_FOLLOW)?);
-        // A link takes no other one's place, a name does.
-        let named = temporary().make_in(directory_of(path), link)?;
-        named.persist(path).map_err(|error| error.error)?;
-        Ok(())
-    };
-    in_place().map_err(|source| Error::Output { path: path.to_owned(), source: Box::new(source) })
+    fill(&file, size, write)?;
+    let opened = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let link =
+        |name: &Path| Ok(rustix::fs::linkat(CWD, opened.as_str(), CWD, name, AtFlags::SYMLINK_FOLLOW)?);
+    // A link takes no other one's place, a name does.
+    let named = temporary().make_in(directory_of(path), link)?;
+    named.persist(path).map_err(|error| error.error)?;
+    Ok(())
 }
 
-/// Opens a file for `path` that nobody sees before it is [complete](complete), and that is gone with this process
-/// otherwise.
+/// Opens a file for `path` that nobody sees before it is [complete](complete()), and that is gone with this
+/// process otherwise.
 pub(super) fn nameless(path: &Path) -> io::Result<File> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     Ok(rustix::fs::open(directory_of(path), flags, MODE.into())?.into())

@@ -19,7 +19,7 @@ use super::copy::{made_directory, placed};
 use super::demand::packed_steps;
 use super::error::Cause;
 use super::inputs::Chosen;
-use super::pack::{Told, Unkept};
+use super::outgoing::{Told, Unkept};
 use super::schedule::Inputs;
 use super::{Pack, Snapshot, Workshop};
 use crate::context::Reading;
@@ -98,8 +98,7 @@ impl<'a> Ahead<'a> {
         let workshop = self.workshop;
         let inputs = Inputs::on(self.below(copy.parent)?);
         let (changes, warnings, _) = placed(copy, chosen, &inputs, workshop)?;
-        let below = || inputs.parent.as_ref().map_or_else(|| Some(Vec::new()), Snapshot::layers);
-        let (told, options) = (Told::of_image_layer(below, workshop), &workshop.packing);
+        let (told, options) = (Told::above(inputs.parent.as_ref(), workshop), &workshop.packing);
         let layer = Unkept::write(workshop.store, told.as_ref(), options, |out| {
             layer::pack_unread(&changes, options, &learner, out)
         })?;

@@ -24,6 +24,7 @@ pub mod journal;
 mod kept;
 mod key;
 mod missing;
+mod outgoing;
 mod output;
 mod pack;
 mod prepare;
@@ -246,8 +247,7 @@ pub enum ReadyOf {
 /// Hears of layers as soon as they are ready; nothing if no step has to be done.
 pub type OnReady<'a> = dyn Fn(Ready<'_>) + Sync + 'a;
 
-/// What is said of the layers of an image while they are packed, one at a time. An image of several platforms has the
-/// layers of each.
+/// What is said of the layers of images while they are packed, one at a time.
 #[derive(Debug)]
 pub enum Packing {
     /// An image begins with these, which are as it names them; they may not be in the store.

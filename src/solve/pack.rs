@@ -1,18 +1,17 @@
 //! From a snapshot to a layer in the store, and its record.
 
-use std::io::{self, Write};
 use std::path::Path;
 
 use super::error::Cause;
 use super::key::Definition;
-use super::{OnPacking, Packing, Snapshot, Workshop, bytes, identity};
+use super::outgoing::{Told, Unkept};
+use super::{Snapshot, Workshop, bytes, identity};
 use crate::cache::{Key, PackedLayer, Record};
 use crate::digest::Digest;
 use crate::image::Blob;
 use crate::layer::{self, Compression, Earlier, Hints, PackOptions, Prepared, index};
 use crate::oci::media_type as oci;
 use crate::path::RelPath;
-use crate::store::{HashedWriter, Store};
 use crate::tree::Changes;
 
 /// What may be there of a layer before it is packed.
@@ -37,80 +36,6 @@ pub(super) enum Early {
     Layer(Unkept),
 }
 
-/// A layer that is written, but not kept yet.
-pub(super) struct Unkept {
-    pub(super) packed: layer::Packed,
-    pub(super) writer: HashedWriter,
-}
-
-/// Who hears how a layer is packed.
-pub(super) struct Told<'a> {
-    below: Vec<Blob>,
-    on_packing: &'a OnPacking<'a>,
-}
-
-impl<'a> Told<'a> {
-    /// Has it told how a layer of an image is packed that stands on `below`; `None` if nobody hears, or if what is below is not
-    /// known.
-    pub(super) fn of_image_layer(
-        below: impl FnOnce() -> Option<Vec<Blob>>,
-        workshop: &'a Workshop<'_>,
-    ) -> Option<Self> {
-        let on_packing = workshop.on_packing?;
-        Some(Self { below: below()?, on_packing })
-    }
-}
-
-impl Unkept {
-    /// Writes a layer.
-    pub(super) fn write(
-        store: &Store,
-        told: Option<&Told<'_>>,
-        options: &PackOptions,
-        pack: impl FnOnce(&mut Outgoing<'_>) -> Result<layer::Packed, layer::pack::Error>,
-    ) -> Result<Self, Cause> {
-        let writer = store.hashed_writer()?;
-        if let Some(Told { below, on_packing }) = told
-            && let Ok(file) = writer.file()
-        {
-            on_packing(Packing::Begun { below: below.clone(), file });
-        }
-        let mut out = Outgoing { writer, told, size: 0 };
-        let packed = pack(&mut out)?;
-        if let Some(told) = told {
-            (told.on_packing)(Packing::Ended(blob_of(&packed, options)));
-        }
-        Ok(Self { packed, writer: out.writer })
-    }
-}
-
-/// A layer on its way into the store.
-pub(super) struct Outgoing<'a> {
-    writer: HashedWriter,
-    told: Option<&'a Told<'a>>,
-    size: u64,
-}
-
-impl Write for Outgoing<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.writer.write(bytes)?;
-        self.size += count as u64;
-        if let Some(told) = self.told {
-            (told.on_packing)(Packing::Written(self.size));
-        }
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.writer.flush()
-    }
-}
-
-fn blob_of(packed: &layer::Packed, options: &PackOptions) -> Blob {
-    let media_type = media_type(options.compression).to_owned();
-    Blob { media_type, digest: packed.digest, size: packed.size }
-}
-
 /// Packs what the snapshot changed, and keeps the layer's index beside it.
 pub(super) fn pack(
     snapshot: &Snapshot,
@@ -131,7 +56,7 @@ pub(super) fn pack(
     };
     let layer::Packed { digest, size, .. } = packed;
     writer.commit(digest, size)?;
-    let blob = blob_of(&packed, options);
+    let blob = packed_blob(&packed, options);
     if let Some(blocks) = &packed.blocks {
         workshop.store.put_blocks(&digest, blocks)?;
     }
@@ -189,6 +114,12 @@ fn earlier(step: &str, workshop: &Workshop<'_>, options: &PackOptions) -> Option
 /// the same rewriting of times.
 pub(super) fn is_in_form(layer: &PackedLayer, options: &PackOptions) -> bool {
     layer.blob.media_type == media_type(options.compression) && layer.clamp_mtime == options.clamp_mtime
+}
+
+/// Returns the blob that a layer became.
+pub(super) fn packed_blob(packed: &layer::Packed, options: &PackOptions) -> Blob {
+    let media_type = media_type(options.compression).to_owned();
+    Blob { media_type, digest: packed.digest, size: packed.size }
 }
 
 /// Returns the media type of a layer's blob (image-spec `layer.md`).

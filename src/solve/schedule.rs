@@ -10,7 +10,9 @@ use super::demand::{Answer, Demand, lookup, packed_steps};
 use super::error::{Cause, Error};
 use super::journal::{Draft, Fates};
 use super::key::{self, Definition};
-use super::pack::{self, Beforehand, Early, Told};
+use super::outgoing::Told;
+use super::pack::{self, Beforehand, Early};
+use super::snapshot::blobs;
 use super::{
     OnReady, Pack, Packing, Ready, ReadyOf, Snapshot, Solution, Workshop, copy, identity, run, unpack,
 };
@@ -362,11 +364,10 @@ impl Shared<'_> {
     fn pack_and_record(&self, id: StepId, pending: Pending) -> Result<(), Cause> {
         let definition = &self.definitions[id.index()];
         let Pending { snapshot, result_key, directory, early } = pending;
-        // Layers are packed here one at a time.
-        let told = Told::of_image_layer(
-            || self.in_image[id.index()].then(|| snapshot.layers_below()).flatten(),
-            self.workshop,
-        );
+        let told = match self.in_image[id.index()] {
+            true => Told::above(snapshot.below(), self.workshop),
+            false => None,
+        };
         let beforehand = Beforehand { step: Some(&definition.name), early, told };
         pack::pack(&snapshot, beforehand, self.workshop, &self.workshop.packing)?;
         self.ready(id, &snapshot);
@@ -393,7 +394,7 @@ impl Shared<'_> {
         let Some(on_ready) = self.on_ready else { return };
         if let Some(on_packing) = self.workshop.on_packing
             && self.in_image[id.index()]
-            && let Some(layers) = snapshot.layers()
+            && let Some(layers) = blobs(Some(snapshot))
         {
             on_packing(Packing::Known(layers));
         }

@@ -114,6 +114,11 @@ impl Snapshot {
         }
     }
 
+    /// Returns what is below.
+    pub(super) const fn below(&self) -> Option<&Arc<Self>> {
+        self.below.as_ref()
+    }
+
     /// Returns when the step was done.
     pub const fn created(&self) -> Timestamp {
         self.created
@@ -125,16 +130,6 @@ impl Snapshot {
             std::iter::successors(Some(self), |snapshot| snapshot.below.as_ref()).collect();
         stack.reverse();
         stack
-    }
-
-    /// Returns the layers of an image that ends here, base first; `None` if one of them is not packed.
-    pub(super) fn layers(self: &Arc<Self>) -> Option<Vec<Blob>> {
-        self.stack().into_iter().map(|snapshot| Some(snapshot.packed()?.blob)).collect()
-    }
-
-    /// Returns the layers below this one, base first; `None` if one of them is not packed.
-    pub(super) fn layers_below(&self) -> Option<Vec<Blob>> {
-        self.below.as_ref().map_or_else(|| Some(Vec::new()), Self::layers)
     }
 
     /// Returns the layer for an image: a step's as it was packed, a base's as it came.
@@ -243,6 +238,12 @@ impl Snapshot {
         }
         Ok(self.tree.get_or_init(|| tree))
     }
+}
+
+/// Returns the layers of an image that ends with this snapshot, base first; `None` if one of them is not packed.
+pub(super) fn blobs(top: Option<&Arc<Snapshot>>) -> Option<Vec<Blob>> {
+    let stack = top.map(Snapshot::stack).unwrap_or_default();
+    stack.into_iter().map(|snapshot| Some(snapshot.packed()?.blob)).collect()
 }
 
 /// Sets a fact that may have been found by somebody else in the meantime: both found the same.
