@@ -12,7 +12,7 @@ use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
 use super::Error;
-use super::tarball::{FIRST_BLOB, HEADER, add_blob, blob_header, directories, padded};
+use super::tarball::{FIRST_BLOB, HEADER, add_blob, blob_header, directories, padded, padding};
 use crate::image::Blob;
 use crate::store::Store;
 
@@ -63,13 +63,12 @@ impl Growing {
         }
         self.keep(layers);
         for blob in layers[self.layers.len()..].iter().take_while(|blob| store.contains(blob)) {
-            let end = self.len() + HEADER + padded(blob.size);
-            self.reserve(end)?;
+            self.reserve(self.len_with(blob))?;
             (&self.file).seek(SeekFrom::Start(self.len()))?;
             let mut out = BufWriter::with_capacity(COPY_BYTES, Asking { out: &self.file, go_on });
             add_blob(store, blob, &mut out)?;
             out.flush()?;
-            self.layers.push((blob.clone(), end));
+            self.layers.push((blob.clone(), self.len_with(blob)));
         }
         Ok(())
     }
@@ -85,11 +84,9 @@ impl Growing {
     /// # Errors
     /// If it cannot be read, or the archive not be written. It is of no use then.
     pub fn grow(&mut self, len: u64) -> io::Result<()> {
+        let Some(mut open) = self.open.take() else { return Ok(()) };
         let start = self.len() + HEADER;
-        if self.open.is_some() {
-            self.reserve(start + len)?;
-        }
-        let Some(open) = &mut self.open else { return Ok(()) };
+        self.reserve(start + len)?;
         while open.len < len {
             // Not by the position of the file, which is that of who writes to it.
             let (mut from, mut to) = (open.len, start + open.len);
@@ -101,6 +98,7 @@ impl Growing {
                 Err(error) => return Err(error.into()),
             }
         }
+        self.open = Some(open);
         Ok(())
     }
 
@@ -112,10 +110,9 @@ impl Growing {
         self.grow(blob.size)?;
         if self.open.take().is_some_and(|open| open.len == blob.size) {
             let start = self.len();
-            let (content_end, end) = (start + HEADER + blob.size, start + HEADER + padded(blob.size));
             self.file.write_all_at(&blob_header(blob)?, start)?;
-            self.file.write_all_at(&vec![0; (end - content_end) as usize], content_end)?;
-            self.layers.push((blob.clone(), end));
+            self.file.write_all_at(padding(blob.size), start + HEADER + blob.size)?;
+            self.layers.push((blob.clone(), self.len_with(blob)));
         }
         Ok(())
     }
@@ -145,6 +142,11 @@ impl Growing {
     /// Returns where the layers that are whole end.
     fn len(&self) -> u64 {
         self.layers.last().map_or(FIRST_BLOB, |(_, end)| *end)
+    }
+
+    /// Returns where it ends with one more layer.
+    fn len_with(&self, blob: &Blob) -> u64 {
+        self.len() + HEADER + padded(blob.size)
     }
 
     fn reserve(&mut self, end: u64) -> io::Result<()> {

@@ -1,8 +1,8 @@
 //! Images as files: OCI layouts (a tar or a directory) and what `docker save` writes, both ways.
 //!
 //! Out: [`oci`], [`oci_directory`] and [`docker`] take images and the store, and everything that they reach is
-//! written; a [`Growing`] archive has its layers before it is known of which image. In: [`load`], [`load_path`] and [`open_layout`] put what they find into the store;
-//! [`documents`] only a manifest and its config.
+//! written; a [`Growing`] archive has its layers before it is known of which image. In: [`load`], [`load_path`] and
+//! [`open_layout`] put what they find into the store; [`documents`] only a manifest and its config.
 //!
 //! Rules:
 //! - The same image gives the same bytes: fixed order (layers, base first, before documents), no times, no owners.

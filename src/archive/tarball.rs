@@ -58,7 +58,7 @@ impl Archive {
         for (name, content) in &self.files {
             out.write_all(&header(name, tar::EntryType::Regular, 0o644, content.len() as u64)?)?;
             out.write_all(content)?;
-            pad(content.len() as u64, &mut out)?;
+            out.write_all(padding(content.len() as u64))?;
         }
         // The end of a tar; without it, it is cut off.
         out.write_all(&[0; 2 * BLOCK as usize])?;
@@ -75,7 +75,7 @@ pub(super) fn directories(out: &mut impl Write) -> io::Result<()> {
 pub(super) fn add_blob(store: &Store, blob: &Blob, out: &mut impl Write) -> Result<(), Error> {
     out.write_all(&blob_header(blob)?)?;
     store.open_blob(blob)?.copy_to(out)?;
-    Ok(pad(blob.size, out)?)
+    Ok(out.write_all(padding(blob.size))?)
 }
 
 pub(super) fn blob_header(blob: &Blob) -> io::Result<[u8; HEADER as usize]> {
@@ -100,7 +100,7 @@ pub(super) const fn padded(size: u64) -> u64 {
     size.next_multiple_of(BLOCK)
 }
 
-/// Fills the last block of a content of `size` bytes.
-fn pad(size: u64, out: &mut impl Write) -> io::Result<()> {
-    out.write_all(&[0; BLOCK as usize][..(padded(size) - size) as usize])
+/// Returns what fills the last block of a content of `size` bytes.
+pub(super) fn padding(size: u64) -> &'static [u8] {
+    &[0; BLOCK as usize][..(padded(size) - size) as usize]
 }

@@ -152,11 +152,12 @@ fn write_image(
         (ExportKind::OciDirectory, Some(Destination::Path(path))) => {
             Ok(archive::oci_directory(store, &image, &annotations.descriptor, path)?)
         }
-        (ExportKind::Docker, Some(to)) => {
-            write_archive(&archive::docker(store, &[image])?, to, store, growing)
-        }
-        (_, Some(to)) => {
-            write_archive(&archive::oci(store, &[image], &annotations.descriptor)?, to, store, growing)
+        (kind, Some(to)) => {
+            let archive = match kind {
+                ExportKind::Docker => archive::docker(store, &[image])?,
+                _ => archive::oci(store, &[image], &annotations.descriptor)?,
+            };
+            write_archive(&archive, to, store, growing)
         }
         (_, None) => unreachable!("every form but the store's has a destination"),
     })
