@@ -200,12 +200,20 @@ impl<'a> Destination<'a> {
             self.list_gone(directory, &mut gone);
         }
         let Self { view, ordered, loose, origins, removed } = self;
+        let is_new = removed.0.is_empty() && is_new(view, &ordered, &loose);
+        // All of these differ.
+        let (ordered, new) = if is_new { (List::new(), ordered) } else { (ordered, List::new()) };
         let gone = gone.into_iter().peekable();
         let mut differing = Differing { view, list: List::new(), gone, above: Vec::new() };
         for (path, (entry, origin)) in Merged::of(ordered, loose, &removed) {
             differing.see(path, entry, origin);
         }
-        Changes { list: differing.finish(), origins }
+        if let Some(first) = new.first_path().map(RelPath::of_clean) {
+            differing.list_above(&first);
+        }
+        let mut list = differing.finish();
+        list.append(new);
+        Changes { list, origins }
     }
 
     /// Adds what the view has below `directory` and is not there any longer, if both have the directory.
@@ -222,6 +230,18 @@ impl<'a> Destination<'a> {
             }
         }
     }
+}
+
+/// Tells whether all of `ordered` lies where the view has nothing, and behind all of `loose`: as what is copied into a
+/// directory that is made for it.
+fn is_new(view: &Tree, ordered: &List, loose: &BTreeMap<RelPath, (Entry, u16)>) -> bool {
+    let (Some(first), Some(last)) = (ordered.first_path(), ordered.last_path()) else { return false };
+    // What lies between two paths has above it what both have above them.
+    let (first, last) = (RelPath::of_clean(first), RelPath::of_clean(last));
+    let both = first.ancestors().chain([first.clone()]).filter(|above| last.starts_with(above)).last();
+    // Where a directory has nothing, there is nothing below it.
+    both.is_some_and(|above| !above.is_root() && view.get(&above).is_none())
+        && loose.last_key_value().is_none_or(|(path, _)| *path < first)
 }
 
 /// Everything that was put and is there, in the order of paths.

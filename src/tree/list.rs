@@ -56,6 +56,7 @@ struct Run {
     origin: u16,
 }
 
+const IN_ORDER: &str = "changes are listed in the order of their paths";
 const SOUND: &str = "a list holds what was written into it";
 
 impl Chunk {
@@ -113,10 +114,31 @@ impl List {
         }
     }
 
+    /// Appends the changes of `other`, without looking at them one by one.
+    ///
+    /// # Panics
+    /// If the first of them comes before the last one.
+    pub fn append(&mut self, other: Self) {
+        let Some(first) = other.chunks.first() else { return };
+        let in_order = self.len == 0 || path::compare(&self.last, first.first()).is_le();
+        assert!(in_order, "{IN_ORDER}");
+        // Files that come before the first run there have origin 0, whatever those here have.
+        if self.runs.last().is_some_and(|run| run.origin != 0) {
+            self.runs.push(Run { start: self.len, origin: 0 });
+        }
+        let before = self.len;
+        self.runs.extend(other.runs.into_iter().map(|run| Run { start: before + run.start, ..run }));
+        // A chunk begins with a whole path.
+        let chunks = other.chunks.into_iter();
+        self.chunks.extend(chunks.map(|chunk| Chunk { start: before + chunk.start, ..chunk }));
+        self.len += other.len;
+        self.last = other.last;
+    }
+
     /// Writes the path of one more change, and returns where the rest of it goes.
     fn begin(&mut self, path: &[u8]) -> &mut Vec<u8> {
         let in_order = self.len == 0 || path::compare(&self.last, path).is_le();
-        assert!(in_order, "changes are listed in the order of their paths");
+        assert!(in_order, "{IN_ORDER}");
         let full = self.chunks.last().is_none_or(|chunk| chunk.bytes.len() >= CHUNK_BYTES);
         let shared = if full { 0 } else { path::common_prefix(&self.last, path) };
         if full {
@@ -162,6 +184,11 @@ impl List {
     /// Returns the path of the last change.
     pub fn last_path(&self) -> Option<&[u8]> {
         (self.len > 0).then_some(&*self.last)
+    }
+
+    /// Returns the path of the first change.
+    pub fn first_path(&self) -> Option<&[u8]> {
+        self.chunks.first().map(Chunk::first)
     }
 
     /// Returns the changes in order.

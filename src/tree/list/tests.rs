@@ -80,12 +80,34 @@ proptest! {
         let list: List = changes.iter().cloned().collect();
         prop_assert_eq!(list.len(), changes.len());
         prop_assert_eq!(list.iter().len(), changes.len());
+        prop_assert_eq!(list.first_path(), changes.first().map(|change| change.path().as_bytes()));
         prop_assert_eq!(list.last_path(), changes.last().map(|change| change.path().as_bytes()));
         prop_assert_eq!(&list.iter().collect::<Vec<_>>(), &changes);
         prop_assert_eq!(&list.clone().into_iter().collect::<Vec<_>>(), &changes);
         for from in changes.iter().map(Change::path).chain([&RelPath::root(), &path("b"), &path("zz")]) {
             let expected: Vec<_> = changes.iter().filter(|change| change.path() >= from).cloned().collect();
             prop_assert_eq!(list.iter_from(from).collect::<Vec<_>>(), expected, "from {}", from);
+        }
+    }
+
+    #[test]
+    fn lists_are_appended_as_if_their_changes_were_pushed(
+        changes in arbitrary_changes(),
+        at in any::<prop::sample::Index>(),
+        behind in arbitrary_entry(),
+    ) {
+        let (before, after) = changes.split_at(at.index(changes.len() + 1));
+        let mut list: List = before.iter().cloned().collect();
+        list.append(after.iter().cloned().collect());
+        let origin = if matches!(behind.kind, Kind::File { .. }) { 2 } else { 0 };
+        let last = Change::Upsert { path: path("z/z"), entry: behind, origin };
+        list.push(&last);
+        let expected: Vec<_> = changes.iter().chain([&last]).cloned().collect();
+        prop_assert_eq!(list.iter().collect::<Vec<_>>(), expected.clone());
+        for (index, change) in expected.iter().enumerate() {
+            let Change::Upsert { path, entry, origin } = change else { continue };
+            let found = list.find(path).map(|found| (found.index(), found.entry(), found.origin()));
+            prop_assert_eq!(found, Some((index, entry.clone(), *origin)));
         }
     }
 
