@@ -303,11 +303,3 @@ fn digest(entries: &dyn Entries, selection: &Selection) -> Digest {
     }
     builder.finish().0.0
 }
-
-/// Returns the digest of one entry, of a directory without what is in it.
-pub(super) fn entry_digest(entry: &Entry) -> Digest {
-    // Together: there are many entries, and each part has a few bytes.
-    let mut parts = Vec::with_capacity(128);
-    entry.content(&mut |part| parts.extend_from_slice(part));
-    Digest::of(&parts)
-}

@@ -4,30 +4,21 @@
 //! the same name, else of the same instruction, else at the same place of its stage. What differs are the named
 //! parts of its key; for files of a context also which files, as far as their listing is still in the store.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::inputs::{Chosen, entry_digest};
+use super::inputs::Chosen;
 use super::key::Definition;
+use super::listing::Listing;
 use super::{Workshop, identity};
 use crate::cache::{NamedInput, differing};
 use crate::digest::Digest;
 use crate::event::Outcome;
 use crate::graph::{Graph, Op, Source, StepId};
-use crate::path;
 use crate::store::Store;
 use crate::time::Timestamp;
-
-/// How many files are named of those that differ.
-const NAMED_FILES: usize = 5;
-
-/// How many hexadecimal digits of a file's digest a listing keeps: enough to tell versions apart.
-const SHORT_BYTES: usize = 8;
-const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// What the last build of a context did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,7 +131,7 @@ impl Draft {
                 listings: files.iter().map(|(name, chosen)| (name.clone(), chosen.digest())).collect(),
             };
             if demanded(id) {
-                let listings = files.into_iter().map(|(name, chosen)| (name, listing(chosen))).collect();
+                let listings = files.into_iter().map(|(name, chosen)| (name, Listing::of(chosen))).collect();
                 entry.reason = Some(match step.ignore_cache {
                     true => Reason::Asked,
                     false => reason(&entry, &before, &listings, workshop.store),
@@ -184,12 +175,12 @@ fn listing_key(selection: &Digest) -> Digest {
 }
 
 /// Tells why the step of `entry` has to be done; `listings` are those of its files, by the part of its key.
-fn reason(entry: &Entry, before: &[Entry], listings: &BTreeMap<String, String>, store: &Store) -> Reason {
+fn reason(entry: &Entry, before: &[Entry], listings: &BTreeMap<String, Listing>, store: &Store) -> Reason {
     let Some(nearest) = nearest(&entry.name, before) else { return Reason::New };
     let difference = |name: &str| {
         let old = nearest.listings.get(name).and_then(|digest| store.record(&listing_key(digest)).ok()?);
         let (count, files) = match (old, listings.get(name)) {
-            (Some(old), Some(new)) => changed_files(&String::from_utf8_lossy(&old), new),
+            (Some(old), Some(new)) => new.changed(&old),
             _ => (0, Vec::new()),
         };
         Difference { name: name.to_owned(), count, files }
@@ -236,65 +227,6 @@ fn context_files<'a>(op: &Op, definition: &'a Definition) -> BTreeMap<String, &'
     files.collect()
 }
 
-/// Lists what is selected: a short digest and a path a line, in the order of paths, each path once.
-fn listing(chosen: &Chosen) -> String {
-    let mut text = String::new();
-    chosen.for_each(|path, _, entry| {
-        for byte in &entry_digest(entry).as_bytes()[..SHORT_BYTES] {
-            text.extend([byte >> 4, byte & 15].map(|digit| char::from(HEX[usize::from(digit)])));
-        }
-        // Shown, no name has a line feed in it.
-        writeln!(text, " {path}").expect("a string takes any text");
-    });
-    in_order(text)
-}
-
-/// Matches that overlap list files twice, and names that are not shown as they are may stand elsewhere.
-fn in_order(listing: String) -> String {
-    if lines(&listing).is_sorted_by(|(_, a), (_, b)| compare(a, b).is_lt()) {
-        return listing;
-    }
-    let mut lines: Vec<_> = lines(&listing).collect();
-    lines.sort_by(|(_, a), (_, b)| compare(a, b));
-    lines.dedup_by_key(|(_, path)| *path);
-    lines.into_iter().map(|(digest, path)| format!("{digest} {path}\n")).collect()
-}
-
-/// Returns the digests and paths of a listing.
-fn lines(listing: &str) -> impl Iterator<Item = (&str, &str)> {
-    listing.lines().filter_map(|line| line.split_once(' '))
-}
-
-fn compare(a: &str, b: &str) -> Ordering {
-    path::compare(a.as_bytes(), b.as_bytes())
-}
-
-/// Compares two listings: how many files differ, and the first of them.
-fn changed_files(old: &str, new: &str) -> (usize, Vec<String>) {
-    let (mut old, mut new) = (lines(old).peekable(), lines(new).peekable());
-    let (mut count, mut named) = (0, Vec::new());
-    loop {
-        let order = match (old.peek(), new.peek()) {
-            (None, None) => return (count, named),
-            (Some((_, before)), Some((_, after))) => compare(before, after),
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-        };
-        let before = old.next_if(|_| order.is_le());
-        let after = new.next_if(|_| order.is_ge());
-        let (mark, path) = match (before, after) {
-            (before, after) if before == after => continue,
-            (_, None) => ('-', before),
-            (None, _) => ('+', after),
-            (Some(_), Some(_)) => ('~', after),
-        };
-        count += 1;
-        if named.len() < NAMED_FILES {
-            named.extend(path.map(|(_, path)| format!("{mark}{path}")));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -322,32 +254,6 @@ mod tests {
             ("[1/3] WORKDIR /x", None),
         ] {
             assert_eq!(nearest(name, &before).map(|entry| entry.name.as_str()), expected, "{name}");
-        }
-    }
-
-    #[test]
-    fn a_listing_is_in_order_and_names_each_path_once() {
-        for (listing, expected) in
-            [("1 a\n2 b/c\n3 b c\n", "1 a\n2 b/c\n3 b c\n"), ("2 b\n1 a\n2 b\n", "1 a\n2 b\n"), ("", "")]
-        {
-            assert_eq!(in_order(listing.to_owned()), expected);
-        }
-    }
-
-    #[test]
-    fn files_that_differ() {
-        let old = "1 a\n2 b\n3 c d\n";
-        for (new, expected) in [
-            ("1 a\n2 b\n3 c d\n", vec![]),
-            ("1 a\n9 b\n3 c d\n", vec!["~b"]),
-            ("2 b\n3 c d\n4 e\n", vec!["-a", "+e"]),
-            ("", vec!["-a", "-b", "-c d"]),
-        ] {
-            let (count, files) = changed_files(old, new);
-            assert_eq!(
-                (count, files),
-                (expected.len(), expected.iter().map(|file| (*file).to_owned()).collect())
-            );
         }
     }
 }

@@ -23,6 +23,7 @@ mod inputs;
 pub mod journal;
 mod kept;
 mod key;
+mod listing;
 mod missing;
 mod outgoing;
 mod output;
