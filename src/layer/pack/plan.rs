@@ -65,7 +65,9 @@ const END: u8 = 2;
 /// A stretch of the tar that is compressed on its own.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Block {
-    pub(super) pieces: Vec<Piece>,
+    pieces: Vec<Piece>,
+    /// Headers and padding, without the content between them.
+    bytes: Vec<u8>,
     pub(super) len: usize,
     /// What the key is made of beside the stretches of content: the hashes of the headers, in order.
     headers: Vec<u8>,
@@ -73,9 +75,9 @@ pub(super) struct Block {
 
 /// A stretch of a block.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Piece {
-    /// Headers and padding.
-    Bytes(Vec<u8>),
+enum Piece {
+    /// As many of the block's own bytes.
+    Bytes(usize),
     /// A stretch of a file's content.
     Content(Content),
 }
@@ -178,7 +180,7 @@ impl<'a> Plan<'a> {
         let (content, hash, len) = block.push_bytes(|out| {
             let start = out.len();
             let content = self.write_change(change, out)?;
-            Ok((content, Digest::of(&out[start..]), (out.len() - start) as u64))
+            Ok((content, header_hash(&out[start..]), (out.len() - start) as u64))
         })?;
         block.headers.push(HEADER);
         block.headers.extend_from_slice(hash.as_bytes());
@@ -292,17 +294,14 @@ impl Iterator for Plan<'_> {
 
 impl Block {
     fn push_bytes<T>(&mut self, push: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-        if let Some(Piece::Bytes(bytes)) = self.pieces.last_mut() {
-            let before = bytes.len();
-            let pushed = push(bytes);
-            self.len += bytes.len() - before;
-            return pushed;
+        let before = self.bytes.len();
+        let pushed = push(&mut self.bytes);
+        let count = self.bytes.len() - before;
+        self.len += count;
+        match self.pieces.last_mut() {
+            Some(Piece::Bytes(len)) => *len += count,
+            Some(Piece::Content(_)) | None => self.pieces.push(Piece::Bytes(count)),
         }
-        // Mostly the padding of one file and the header of the next.
-        let mut bytes = Vec::with_capacity(2 * BLOCK);
-        let pushed = push(&mut bytes);
-        self.len += bytes.len();
-        self.pieces.push(Piece::Bytes(bytes));
         pushed
     }
 
@@ -324,8 +323,8 @@ impl Block {
         self.pieces.iter().filter_map(move |piece| {
             let start = end;
             match piece {
-                Piece::Bytes(bytes) => {
-                    end += bytes.len();
+                Piece::Bytes(len) => {
+                    end += len;
                     None
                 }
                 Piece::Content(content) => {
@@ -342,12 +341,13 @@ impl Block {
         bytes: &mut [u8],
         mut read: impl FnMut(usize, &Content, &mut [u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut start = 0;
+        let (mut start, mut own) = (0, &*self.bytes);
         for piece in &self.pieces {
             match piece {
-                Piece::Bytes(piece) => {
-                    bytes[start..start + piece.len()].copy_from_slice(piece);
-                    start += piece.len();
+                Piece::Bytes(len) => {
+                    let (piece, behind) = own.split_at(*len);
+                    bytes[start..start + len].copy_from_slice(piece);
+                    (start, own) = (start + len, behind);
                 }
                 Piece::Content(content) => {
                     let end = start + content.len;
@@ -382,6 +382,26 @@ impl Draft {
     pub(super) fn finish(self) -> Digest {
         Digest::of(self.0)
     }
+}
+
+/// Returns a hash that tells headers apart. Most of their bytes are zeros, which take longest: of each block of the tar only
+/// those words are hashed that are none, behind a bit for each word.
+fn header_hash(header: &[u8]) -> Digest {
+    const WORD: usize = 16;
+    let mut rest = Vec::with_capacity(header.len());
+    for block in header.chunks(BLOCK) {
+        let mark = rest.len();
+        let mut there = 0_u32;
+        rest.extend_from_slice(&there.to_le_bytes());
+        for (index, word) in block.chunks(WORD).enumerate() {
+            if word != [0; WORD] {
+                there |= 1 << index;
+                rest.extend_from_slice(word);
+            }
+        }
+        rest[mark..mark + 4].copy_from_slice(&there.to_le_bytes());
+    }
+    Digest::of(rest)
 }
 
 /// A whiteout is an empty file whose name says it all.

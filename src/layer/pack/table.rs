@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use super::Compression;
 use crate::digest::{Digest, SAVED_HASHER_BYTES, SavedHasher};
 
-const MAGIC: &[u8] = b"kilnblk3";
+const MAGIC: &[u8] = b"kilnblk4";
 const DIGEST_BYTES: usize = 32;
 const ROW_BYTES: usize = DIGEST_BYTES + 4 + 4 + 4 + 3 * SAVED_HASHER_BYTES + 1;
 

@@ -263,9 +263,8 @@ fn errors_stop_everything_and_come_back() {
 fn a_change_in_front_leaves_later_blocks_as_they_are() {
     let directory = tempfile::tempdir().expect("a directory");
     let mut changes = sample(directory.path());
-    let blocks = |changes: &Changes| -> Vec<Vec<plan::Piece>> {
-        let blocks = plan::Plan::new(changes, &PLAIN).map(|block| block.expect("sound changes").pieces);
-        blocks.collect()
+    let blocks = |changes: &Changes| -> Vec<plan::Block> {
+        plan::Plan::new(changes, &PLAIN).map(|block| block.expect("sound changes")).collect()
     };
     let before = blocks(&changes);
     let without = changes.list.iter().enumerate().filter(|(number, _)| *number != 3);
