@@ -163,7 +163,7 @@ impl Directory {
     /// read, or if hard links are told apart by their digests.
     pub fn reading(&self, selection: &Selection) -> Option<Reading<'_>> {
         self.recalled.get_or_init(|| self.recall());
-        let is_needed = !self.listing.has_links() && !self.unknown(selection).is_empty();
+        let is_needed = !self.listing.has_links() && self.has_unknown(selection);
         is_needed.then(|| Reading::new(self, self.horizon()))
     }
 
@@ -212,11 +212,20 @@ impl Directory {
         Ok(())
     }
 
+    /// Tells whether there are selected files whose content nobody knows.
+    fn has_unknown(&self, selection: &Selection) -> bool {
+        let look = |item: Item<'_>| if is_unknown(item) { Err(()) } else { Ok(()) };
+        let is_known = |found: &Match| {
+            self.item(&found.real).map_or(Ok(()), look)?;
+            found.walk(self, |selected| look(selected.item))
+        };
+        selection.matches.iter().try_for_each(is_known).is_err()
+    }
+
     /// Returns the selected files whose content nobody knows, by the folder in which they are.
     fn unknown(&self, selection: &Selection) -> BTreeMap<RelPath, (&Folder, Vec<usize>)> {
         let mut unknown: BTreeMap<RelPath, (&Folder, Vec<usize>)> = BTreeMap::new();
         for found in &selection.matches {
-            let is_unknown = |item: Item<'_>| item.node().is_file() && !item.is_known();
             if let Some(item) = self.item(&found.real).filter(|item| is_unknown(*item)) {
                 let parent = found.real.parent().unwrap_or_default();
                 unknown.entry(parent).or_insert((item.folder, Vec::new())).1.push(item.index);
@@ -279,7 +288,7 @@ impl Directory {
     /// # Errors
     /// If the cache cannot be written. The context stays usable.
     pub fn remember(&self) -> Result<(), Error> {
-        if !self.has_news.load(Ordering::Relaxed) {
+        if !self.has_news.swap(false, Ordering::Relaxed) {
             return Ok(());
         }
         let Some(file) = &self.cache_file else { return Ok(()) };
@@ -345,6 +354,11 @@ impl Directory {
         });
         LinkGroup(groups[&inode])
     }
+}
+
+/// Tells whether this is a file whose content nobody knows.
+fn is_unknown(item: Item<'_>) -> bool {
+    item.node().is_file() && !item.is_known()
 }
 
 impl View for Directory {

@@ -11,6 +11,7 @@
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Instant;
 
 use rustix::fs::Stat;
@@ -104,11 +105,19 @@ impl<'a> Ahead<'a> {
         })?;
         let Changes { list, origins } = changes;
         let digests = learner.digests.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Ok(list.with_digests(digests).map(|list| {
-            let changes = Changes { list, origins };
-            debug_assert!(layer::is_layer_of(&layer.packed, &changes, options));
-            Copied { changes, warnings, layer }
-        }))
+        let Some(list) = list.with_digests(digests) else { return Ok(None) };
+        let changes = Changes { list, origins };
+        debug_assert!(layer::is_layer_of(&layer.packed, &changes, options));
+        self.note(chosen)?;
+        Ok(Some(Copied { changes, warnings, layer }))
+    }
+
+    /// Makes what is kept of files that were read, side by side: nothing else is done meanwhile.
+    fn note(&self, chosen: &[Option<Arc<Chosen>>]) -> Result<(), Cause> {
+        thread::scope(|scope| {
+            scope.spawn(|| self.workshop.contexts.remember());
+            chosen.iter().flatten().try_for_each(|chosen| chosen.read_and_list())
+        })
     }
 
     /// Tells whether what a step stands on follows from a base and from directories made on it.

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::thread;
 
 use super::error::Cause;
+use super::listing::Listing;
 use super::{Snapshot, Workshop, missing, remote};
 use crate::cache::KeyBuilder;
 use crate::context::{Directory, Files};
@@ -54,6 +56,8 @@ pub(super) struct Chosen {
     place: Within,
     /// The digest of everything selected, by content, once it was read.
     digest: OnceLock<Digest>,
+    /// The list of everything selected, once somebody asked for it.
+    listing: OnceLock<Listing>,
     /// Where the files lie, for those of a context.
     pub(super) bytes: Option<Bytes>,
 }
@@ -69,21 +73,51 @@ enum Within {
 impl Chosen {
     fn in_directory(selection: Selection, directory: Arc<Directory>) -> Self {
         let bytes = Some(directory.bytes());
-        Self { selection, place: Within::Directory(directory), digest: OnceLock::new(), bytes }
+        Self::new(selection, Within::Directory(directory), OnceLock::new(), bytes)
     }
 
     fn in_tree(selection: Selection, tree: &Tree) -> Self {
         let digest = OnceLock::from(digest(tree, &selection));
-        Self { selection, place: Within::Tree(tree.clone()), digest, bytes: None }
+        Self::new(selection, Within::Tree(tree.clone()), digest, None)
+    }
+
+    const fn new(
+        selection: Selection,
+        place: Within,
+        digest: OnceLock<Digest>,
+        bytes: Option<Bytes>,
+    ) -> Self {
+        Self { selection, place, digest, listing: OnceLock::new(), bytes }
     }
 
     /// Reads what is selected, as far as nobody has.
     pub(super) fn read(&self) -> Result<(), Cause> {
-        if let (Within::Directory(directory), None) = (&self.place, self.digest.get()) {
-            directory.digest(&self.selection)?;
-            self.digest.get_or_init(|| digest(&**directory, &self.selection));
+        if self.digest.get().is_none() {
+            self.read_files()?;
+            self.identify();
         }
         Ok(())
+    }
+
+    /// Reads what is selected, and makes the listing of it beside its digest.
+    pub(super) fn read_and_list(&self) -> Result<(), Cause> {
+        self.read_files()?;
+        thread::scope(|scope| {
+            scope.spawn(|| self.listing());
+            self.identify();
+        });
+        Ok(())
+    }
+
+    fn identify(&self) {
+        self.digest.get_or_init(|| digest(self.entries(), &self.selection));
+    }
+
+    fn read_files(&self) -> Result<(), Cause> {
+        match &self.place {
+            Within::Directory(directory) => Ok(directory.digest(&self.selection)?),
+            Within::Tree(_) => Ok(()),
+        }
     }
 
     /// Returns the digest of everything selected, by content.
@@ -92,6 +126,11 @@ impl Chosen {
     /// If it was not read.
     pub(super) fn digest(&self) -> Digest {
         *self.digest.get().expect("a definition reads what its step selects")
+    }
+
+    /// Returns the list of everything selected, which was read.
+    pub(super) fn listing(&self) -> &Listing {
+        self.listing.get_or_init(|| Listing::of(self))
     }
 
     /// Returns the context's directory where it was selected.
