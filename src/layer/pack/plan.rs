@@ -428,3 +428,46 @@ fn ends_block(hash: Digest, len: u64, mean: u64) -> bool {
     let [a, b, c, d, e, f, g, h, ..] = *hash.as_bytes();
     u64::from_le_bytes([a, b, c, d, e, f, g, h]) / (u64::MAX / mean) < len
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Blocks of a tar, mostly zeros.
+    fn arbitrary_header() -> impl Strategy<Value = Vec<u8>> {
+        let bytes = prop::collection::vec((0..2 * BLOCK, any::<u8>()), 0..6);
+        (1..=2_usize, bytes).prop_map(|(blocks, bytes)| {
+            let mut header = vec![0; blocks * BLOCK];
+            bytes.into_iter().for_each(|(at, byte)| header[at % (blocks * BLOCK)] = byte);
+            header
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn headers_that_differ_have_other_hashes(headers in prop::collection::vec(arbitrary_header(), 1..20)) {
+            let mut seen = HashMap::new();
+            for header in headers {
+                let before = seen.entry(header_hash(&header)).or_insert_with(|| header.clone());
+                prop_assert!(*before == header);
+            }
+        }
+    }
+
+    #[test]
+    fn zeros_count_by_where_they_are() {
+        let with = |at: usize, len: usize| {
+            let mut header = vec![0; len];
+            header[at] = 1;
+            header_hash(&header)
+        };
+        let hashes =
+            [with(0, 512), with(16, 512), with(496, 512), with(0, 1024), with(512, 1024), with(1, 512)];
+        let distinct: std::collections::BTreeSet<_> = hashes.iter().map(|hash| *hash.as_bytes()).collect();
+        assert_eq!(distinct.len(), hashes.len());
+    }
+}
