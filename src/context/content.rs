@@ -4,7 +4,7 @@ use std::io::{self, Read as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::fs::{Mode, OFlags, Stat};
+use rustix::fs::Stat;
 use rustix::io::Errno;
 
 use crate::context::Error;
@@ -12,6 +12,7 @@ use crate::context::listing::Identity;
 use crate::context::stat_cache::Horizon;
 use crate::context::walk::identity;
 use crate::digest::{Digest, Hasher};
+use crate::open;
 use crate::path::RelPath;
 use crate::tree::Xattrs;
 
@@ -67,8 +68,7 @@ pub(super) fn read(
     expected: &Identity,
     horizon: Horizon,
 ) -> Result<Content, Failure> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let file = rustix::fs::openat(directory, name, flags, Mode::empty())?;
+    let file = open::for_reading(directory, name)?;
     let capability = capability(&file)?;
     let mut file = std::fs::File::from(file);
     let (digest, size) = hash(&mut file, expected.size, buffer).map_err(Failure::Io)?;

@@ -53,8 +53,7 @@ fn open_directory(at: BorrowedFd<'_>, name: impl rustix::path::Arg) -> io::Resul
 
 /// Opens the regular file `name` for reading, and nothing else that may stand there.
 pub(super) fn open_file(at: BorrowedFd<'_>, name: &CStr) -> io::Result<fs_err::File> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(at, name, flags, Mode::empty())?;
+    let file = crate::open::for_reading(at, name)?;
     Ok(fs_err::File::from_parts(file.into(), name.to_string_lossy().into_owned()))
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// What everybody may use.
-const GROUND: &str = "diagnostic digest event mode path secret time ulimit";
+const GROUND: &str = "diagnostic digest event mode open path secret time ulimit";
 /// The nouns: names and documents of images, and the image.
 const NOUNS: &str = "image oci reference";
 
@@ -17,6 +17,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("path", &[]),
     ("event", &["diagnostic"]),
     ("secret", &[]),
+    ("open", &[]),
     ("ulimit", &[]),
     ("address", &[GROUND]),
     ("reference", &[GROUND]),
@@ -54,7 +55,8 @@ const ROOMS: &[(&str, &[&str])] = &[
 
 /// Rooms of pure decisions: they open no file and no socket, start no process and read no clock.
 const PURE: &str = "address assemble/history cache checkup deploy diagnostic digest dockerfile event graph image lower mode oci path pattern place reference secret time tree ulimit";
-const EFFECTS: [&str; 11] = [
+const EFFECTS: [&str; 12] = [
+    "crate::open",
     "fs_err",
     "std::fs",
     "TcpStream",

@@ -12,6 +12,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
 use super::plan::{Content, File};
 use super::{Digests, Error};
 use crate::digest::Digest;
+use crate::open;
 use crate::path::RelPath;
 use crate::tree::{Bytes, Changes, Origin};
 
@@ -137,9 +138,7 @@ fn read_file(
     buffer: &mut [u8],
     look: impl FnOnce(BorrowedFd<'_>, &Stat) -> io::Result<bool>,
 ) -> io::Result<Option<bool>> {
-    // A symlink or a pipe that took the file's place is neither followed nor waited for.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let fd = match rustix::fs::openat(directory, file.as_path(), flags, Mode::empty()) {
+    let fd = match open::for_reading(directory, file.as_path()) {
         Err(rustix::io::Errno::LOOP) => return Ok(None),
         result => result?,
     };
