@@ -288,7 +288,7 @@ impl Directory {
     /// # Errors
     /// If the cache cannot be written. The context stays usable.
     pub fn remember(&self) -> Result<(), Error> {
-        if !self.has_news.swap(false, Ordering::Relaxed) {
+        if !self.has_news.load(Ordering::Relaxed) {
             return Ok(());
         }
         let Some(file) = &self.cache_file else { return Ok(()) };

@@ -11,7 +11,6 @@
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::Instant;
 
 use rustix::fs::Stat;
@@ -108,16 +107,9 @@ impl<'a> Ahead<'a> {
         let Some(list) = list.with_digests(digests) else { return Ok(None) };
         let changes = Changes { list, origins };
         debug_assert!(layer::is_layer_of(&layer.packed, &changes, options));
-        self.note(chosen)?;
+        // Both cores have nothing else to do before the key is known.
+        chosen.iter().flatten().try_for_each(|chosen| chosen.read_and_list())?;
         Ok(Some(Copied { changes, warnings, layer }))
-    }
-
-    /// Makes what is kept of files that were read, side by side: nothing else is done meanwhile.
-    fn note(&self, chosen: &[Option<Arc<Chosen>>]) -> Result<(), Cause> {
-        thread::scope(|scope| {
-            scope.spawn(|| self.workshop.contexts.remember());
-            chosen.iter().flatten().try_for_each(|chosen| chosen.read_and_list())
-        })
     }
 
     /// Tells whether what a step stands on follows from a base and from directories made on it.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
 use super::error::Cause;
@@ -56,8 +56,8 @@ pub(super) struct Chosen {
     place: Within,
     /// The digest of everything selected, by content, once it was read.
     digest: OnceLock<Digest>,
-    /// The list of everything selected, once somebody asked for it.
-    listing: OnceLock<Listing>,
+    /// The list of everything selected, from when it was made until somebody takes it.
+    listing: Mutex<Option<Listing>>,
     /// Where the files lie, for those of a context.
     pub(super) bytes: Option<Bytes>,
 }
@@ -87,7 +87,7 @@ impl Chosen {
         digest: OnceLock<Digest>,
         bytes: Option<Bytes>,
     ) -> Self {
-        Self { selection, place, digest, listing: OnceLock::new(), bytes }
+        Self { selection, place, digest, listing: Mutex::new(None), bytes }
     }
 
     /// Reads what is selected, as far as nobody has.
@@ -103,7 +103,7 @@ impl Chosen {
     pub(super) fn read_and_list(&self) -> Result<(), Cause> {
         self.read_files()?;
         thread::scope(|scope| {
-            scope.spawn(|| self.listing());
+            scope.spawn(|| *self.lock_listing() = Some(Listing::of(self)));
             self.identify();
         });
         Ok(())
@@ -128,9 +128,13 @@ impl Chosen {
         *self.digest.get().expect("a definition reads what its step selects")
     }
 
-    /// Returns the list of everything selected, which was read.
-    pub(super) fn listing(&self) -> &Listing {
-        self.listing.get_or_init(|| Listing::of(self))
+    /// Returns the list of everything selected, which was read. It is long, and nobody else gets it from here.
+    pub(super) fn take_listing(&self) -> Listing {
+        self.lock_listing().take().unwrap_or_else(|| Listing::of(self))
+    }
+
+    fn lock_listing(&self) -> MutexGuard<'_, Option<Listing>> {
+        self.listing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the context's directory where it was selected.

@@ -131,7 +131,8 @@ impl Draft {
                 listings: files.iter().map(|(name, chosen)| (name.clone(), chosen.digest())).collect(),
             };
             if demanded(id) {
-                let listings = files.into_iter().map(|(name, chosen)| (name, chosen.listing())).collect();
+                let listings =
+                    files.into_iter().map(|(name, chosen)| (name, chosen.take_listing())).collect();
                 entry.reason = Some(match step.ignore_cache {
                     true => Reason::Asked,
                     false => reason(&entry, &before, &listings, workshop.store),
@@ -175,7 +176,7 @@ fn listing_key(selection: &Digest) -> Digest {
 }
 
 /// Tells why the step of `entry` has to be done; `listings` are those of its files, by the part of its key.
-fn reason(entry: &Entry, before: &[Entry], listings: &BTreeMap<String, &Listing>, store: &Store) -> Reason {
+fn reason(entry: &Entry, before: &[Entry], listings: &BTreeMap<String, Listing>, store: &Store) -> Reason {
     let Some(nearest) = nearest(&entry.name, before) else { return Reason::New };
     let difference = |name: &str| {
         let old = nearest.listings.get(name).and_then(|digest| store.record(&listing_key(digest)).ok()?);

@@ -78,7 +78,7 @@ impl Codec {
 }
 
 /// zstd's tables, where it is to have others than its own: those of level 3 take 768 KiB, most of the cache of a core, which
-/// files are read and hashed in as well. Half as long, blocks have 0.5 to 1% more bytes and take 3 to 10% less time
+/// files are read and hashed in as well. With half as long ones blocks have 0.5 to 1.5% more bytes and take 3 to 10% less time
 /// (benches/README.md).
 const fn tables(level: i32) -> &'static [CParameter] {
     match level {

@@ -437,9 +437,9 @@ mod tests {
 
     use super::*;
 
-    /// Blocks of a tar, mostly zeros.
+    /// Blocks of a tar, mostly zeros, and many alike but for where the others are.
     fn arbitrary_header() -> impl Strategy<Value = Vec<u8>> {
-        let bytes = prop::collection::vec((0..2 * BLOCK, any::<u8>()), 0..6);
+        let bytes = prop::collection::vec((0..2 * BLOCK, 0..3_u8), 0..6);
         (1..=2_usize, bytes).prop_map(|(blocks, bytes)| {
             let mut header = vec![0; blocks * BLOCK];
             bytes.into_iter().for_each(|(at, byte)| header[at % (blocks * BLOCK)] = byte);
@@ -456,18 +456,5 @@ mod tests {
                 prop_assert!(*before == header);
             }
         }
-    }
-
-    #[test]
-    fn zeros_count_by_where_they_are() {
-        let with = |at: usize, len: usize| {
-            let mut header = vec![0; len];
-            header[at] = 1;
-            header_hash(&header)
-        };
-        let hashes =
-            [with(0, 512), with(16, 512), with(496, 512), with(0, 1024), with(512, 1024), with(1, 512)];
-        let distinct: std::collections::BTreeSet<_> = hashes.iter().map(|hash| *hash.as_bytes()).collect();
-        assert_eq!(distinct.len(), hashes.len());
     }
 }
