@@ -44,12 +44,7 @@ impl Digest {
 
     /// Returns the 64 hexadecimal digits without the algorithm: a blob's file name in an OCI layout.
     pub fn hex(&self) -> String {
-        let mut text = String::with_capacity(64);
-        for byte in self.0 {
-            text.push(char::from(HEX[usize::from(byte >> 4)]));
-            text.push(char::from(HEX[usize::from(byte & 15)]));
-        }
-        text
+        hex_digits(&self.0).map(char::from).collect()
     }
 
     /// Parses 64 hexadecimal digits.
@@ -72,7 +67,11 @@ impl Digest {
     }
 }
 
-const HEX: &[u8; 16] = b"0123456789abcdef";
+/// Returns the hexadecimal digits of `bytes`, two for each.
+pub(crate) fn hex_digits(bytes: &[u8]) -> impl Iterator<Item = u8> {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| HEX[usize::from(digit)])
+}
 
 /// The value of a lower-case hexadecimal digit; upper case is not canonical (image-spec `descriptor.md`).
 const fn hex_value(digit: u8) -> Option<u8> {

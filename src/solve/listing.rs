@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::io::Write as _;
 
 use super::inputs::Chosen;
-use crate::digest::Digest;
+use crate::digest::{Digest, hex_digits};
 use crate::path;
 
 /// How many files are named of those that differ.
@@ -12,10 +12,6 @@ const NAMED_FILES: usize = 5;
 
 /// How many bytes of a file's digest a line keeps: enough to tell versions apart.
 const SHORT_BYTES: usize = 8;
-const HEX: &[u8; 16] = b"0123456789abcdef";
-
-/// Listings are compared in pieces of so many bytes before they are compared by line.
-const PIECE_BYTES: usize = 4096;
 
 /// A short digest and a path a line, in the order of paths, each path once.
 pub(super) struct Listing(Vec<u8>);
@@ -29,9 +25,7 @@ impl Listing {
         chosen.for_each(|path, _, entry| {
             parts.clear();
             entry.content(&mut |part| parts.extend_from_slice(part));
-            for byte in &Digest::of(&parts).as_bytes()[..SHORT_BYTES] {
-                text.extend([byte >> 4, byte & 15].map(|digit| HEX[usize::from(digit)]));
-            }
+            text.extend(hex_digits(&Digest::of(&parts).as_bytes()[..SHORT_BYTES]));
             text.push(b' ');
             let start = text.len();
             // Shown, no name has a line feed in it.
@@ -51,7 +45,29 @@ impl Listing {
     /// Compares with a listing of before: how many files differ, and the first of them, with `+` for new ones, `-` for those
     /// that are gone, `~` for others.
     pub(super) fn changed(&self, old: &[u8]) -> (usize, Vec<String>) {
-        changed(old, &self.0)
+        let same = same_lines(old, &self.0);
+        let (mut old, mut new) = (lines(&old[same..]).peekable(), lines(&self.0[same..]).peekable());
+        let (mut count, mut named) = (0, Vec::new());
+        loop {
+            let order = match (old.peek(), new.peek()) {
+                (None, None) => return (count, named),
+                (Some(before), Some(after)) => path::compare(before.path, after.path),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+            };
+            let before = old.next_if(|_| order.is_le());
+            let after = new.next_if(|_| order.is_ge());
+            let (mark, line) = match (before, after) {
+                (before, after) if before == after => continue,
+                (_, None) => ('-', before),
+                (None, _) => ('+', after),
+                (Some(_), Some(_)) => ('~', after),
+            };
+            count += 1;
+            if named.len() < NAMED_FILES {
+                named.extend(line.map(|line| format!("{mark}{}", String::from_utf8_lossy(line.path))));
+            }
+        }
     }
 }
 
@@ -80,36 +96,9 @@ fn lines(text: &[u8]) -> impl Iterator<Item = Line<'_>> {
     })
 }
 
-fn changed(old: &[u8], new: &[u8]) -> (usize, Vec<String>) {
-    let same = same_lines(old, new);
-    let (mut old, mut new) = (lines(&old[same..]).peekable(), lines(&new[same..]).peekable());
-    let (mut count, mut named) = (0, Vec::new());
-    loop {
-        let order = match (old.peek(), new.peek()) {
-            (None, None) => return (count, named),
-            (Some(before), Some(after)) => path::compare(before.path, after.path),
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-        };
-        let before = old.next_if(|_| order.is_le());
-        let after = new.next_if(|_| order.is_ge());
-        let (mark, line) = match (before, after) {
-            (before, after) if before == after => continue,
-            (_, None) => ('-', before),
-            (None, _) => ('+', after),
-            (Some(_), Some(_)) => ('~', after),
-        };
-        count += 1;
-        if named.len() < NAMED_FILES {
-            named.extend(line.map(|line| format!("{mark}{}", String::from_utf8_lossy(line.path))));
-        }
-    }
-}
-
-/// Returns how many bytes whole lines take with which both begin. Not all of them: mostly a file of very many differs.
+/// Returns how many bytes whole lines take with which both begin: mostly a file of very many differs.
 fn same_lines(a: &[u8], b: &[u8]) -> usize {
-    let pieces = a.chunks_exact(PIECE_BYTES).zip(b.chunks_exact(PIECE_BYTES));
-    let same = &a[..PIECE_BYTES * pieces.take_while(|(a, b)| a == b).count()];
+    let same = &a[..path::common_prefix(a, b)];
     same.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1)
 }
 
@@ -121,9 +110,12 @@ mod tests {
 
     #[test]
     fn lines_are_sorted_and_name_each_path_once() {
-        for (text, expected) in
-            [("1 a\n2 b c\n3 b/c\n", "1 a\n3 b/c\n2 b c\n"), ("2 b\n1 a\n2 b\n", "1 a\n2 b\n"), ("", "")]
-        {
+        for (text, expected) in [
+            ("1 a\n2 b/c\n3 b c\n", "1 a\n2 b/c\n3 b c\n"),
+            ("1 a\n2 b c\n3 b/c\n", "1 a\n3 b/c\n2 b c\n"),
+            ("2 b\n1 a\n2 b\n", "1 a\n2 b\n"),
+            ("", ""),
+        ] {
             assert_eq!(sorted(text.as_bytes()), expected.as_bytes());
         }
     }
@@ -137,7 +129,7 @@ mod tests {
             ("2 b\n3 c d\n4 e\n", vec!["-a", "+e"]),
             ("", vec!["-a", "-b", "-c d"]),
         ] {
-            let (count, files) = changed(old.as_bytes(), new.as_bytes());
+            let (count, files) = Listing(new.into()).changed(old.as_bytes());
             assert_eq!((count, files), (expected.len(), expected.iter().map(ToString::to_string).collect()));
         }
     }
@@ -158,7 +150,7 @@ mod tests {
             let differ = gone.union(&other).filter(|number| **number < count);
             let mark = |number: &usize| if is_there(number) { '~' } else { '-' };
             let expected: Vec<_> = differ.map(|number| format!("{}{number:04}", mark(number))).collect();
-            let (found, named) = changed(old.as_bytes(), new.as_bytes());
+            let (found, named) = Listing(new.into()).changed(old.as_bytes());
             prop_assert_eq!(found, expected.len());
             prop_assert_eq!(&named, &expected[..found.min(NAMED_FILES)]);
         }
