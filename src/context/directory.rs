@@ -214,50 +214,52 @@ impl Directory {
 
     /// Tells whether there are selected files whose content nobody knows.
     fn has_unknown(&self, selection: &Selection) -> bool {
-        let look = |item: Item<'_>| if is_unknown(item) { Err(()) } else { Ok(()) };
-        let is_known = |found: &Match| {
-            self.item(&found.real).map_or(Ok(()), look)?;
-            found.walk(self, |selected| look(selected.item))
-        };
-        selection.matches.iter().try_for_each(is_known).is_err()
+        self.for_each_unknown(selection, &mut |_, _| Err(())).is_err()
     }
 
     /// Returns the selected files whose content nobody knows, by the folder in which they are.
     fn unknown(&self, selection: &Selection) -> BTreeMap<RelPath, (&Folder, Vec<usize>)> {
         let mut unknown: BTreeMap<RelPath, (&Folder, Vec<usize>)> = BTreeMap::new();
-        for found in &selection.matches {
-            if let Some(item) = self.item(&found.real).filter(|item| is_unknown(*item)) {
-                let parent = found.real.parent().unwrap_or_default();
-                unknown.entry(parent).or_insert((item.folder, Vec::new())).1.push(item.index);
-            }
-            // Most files lie in the folder of the one before.
-            let mut last: Option<(RelPath, &Folder, Vec<usize>)> = None;
-            let mut put = |(path, folder, mut indexes): (RelPath, _, _)| {
-                unknown.entry(path).or_insert((folder, Vec::new())).1.append(&mut indexes);
-            };
-            let all: Result<(), Infallible> = found.walk(self, |selected| {
-                let item = selected.item;
-                if is_unknown(item) {
-                    match &mut last {
-                        Some((_, folder, indexes)) if std::ptr::eq(*folder, item.folder) => {
-                            indexes.push(item.index);
-                        }
-                        Some(_) | None => {
-                            let path = found.real.join(selected.directory);
-                            last.replace((path, item.folder, vec![item.index])).map(&mut put);
-                        }
-                    }
+        let mut put = |(path, folder, mut indexes): (RelPath, _, _)| {
+            unknown.entry(path).or_insert((folder, Vec::new())).1.append(&mut indexes);
+        };
+        // Most files lie in the folder of the one before.
+        let mut last: Option<(RelPath, &Folder, Vec<usize>)> = None;
+        let all: Result<(), Infallible> = self.for_each_unknown(selection, &mut |item, directory| {
+            match &mut last {
+                Some((_, folder, indexes)) if std::ptr::eq(*folder, item.folder) => indexes.push(item.index),
+                Some(_) | None => {
+                    last.replace((directory(), item.folder, vec![item.index])).map(&mut put);
                 }
-                Ok(())
-            });
-            let Ok(()) = all;
-            last.map(put);
-        }
+            }
+            Ok(())
+        });
+        let Ok(()) = all;
+        last.map(put);
         for (_, indexes) in unknown.values_mut() {
             indexes.sort_unstable();
             indexes.dedup();
         }
         unknown
+    }
+
+    /// Calls `visit` with each selected file whose content nobody knows, and with what returns the path of its folder.
+    fn for_each_unknown<'a, E>(
+        &'a self,
+        selection: &Selection,
+        visit: &mut impl FnMut(Item<'a>, &dyn Fn() -> RelPath) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let is_unknown = |item: &Item<'_>| item.node().is_file() && !item.is_known();
+        for found in &selection.matches {
+            if let Some(item) = self.item(&found.real).filter(is_unknown) {
+                visit(item, &|| found.real.parent().unwrap_or_default())?;
+            }
+            found.walk(self, |selected| match is_unknown(&selected.item) {
+                true => visit(selected.item, &|| found.real.join(selected.directory)),
+                false => Ok(()),
+            })?;
+        }
+        Ok(())
     }
 
     /// Puts what earlier builds remembered into the listing.
@@ -354,11 +356,6 @@ impl Directory {
         });
         LinkGroup(groups[&inode])
     }
-}
-
-/// Tells whether this is a file whose content nobody knows.
-fn is_unknown(item: Item<'_>) -> bool {
-    item.node().is_file() && !item.is_known()
 }
 
 impl View for Directory {
