@@ -36,7 +36,7 @@
 //!
 //! | room | what lives there | uses |
 //! |---|---|---|
-//! | [`digest`] [`path`] [`time`] [`mode`] [`ulimit`] [`secret`] [`open`] [`diagnostic`] [`event`] | the ground: identities as types, clean paths, symbolic modes, limits, files that are only read, values that nothing prints, findings with spans, progress | nothing (`event`: `diagnostic`) |
+//! | [`digest`] [`path`] [`time`] [`mode`] [`ulimit`] [`secret`] [`open`] [`disk`] [`diagnostic`] [`event`] | the ground: identities as types, clean paths, symbolic modes, limits, files that are only read, a share of the disk, values that nothing prints, findings with spans, progress | nothing (`event`: `diagnostic`) |
 //! | [`reference`](mod@reference) [`oci`] [`image`] | the nouns: names of images; manifest, index and config; layers and images as values | ground |
 //! | [`dockerfile`] | the language: lexer, typed instructions, word expansion, checks | `diagnostic` only |
 //! | [`address`] | addresses of downloads and git repositories, parsed; which hosts are this machine | ground |
@@ -76,6 +76,7 @@ pub mod context;
 pub mod deploy;
 pub mod diagnostic;
 pub mod digest;
+pub mod disk;
 pub mod dockerfile;
 pub mod event;
 pub mod graph;

@@ -13,14 +13,12 @@ use rustix::io::Errno;
 
 use super::Error;
 use super::tarball::{FIRST_BLOB, HEADER, add_blob, blob_header, directories, padded, padding};
+use crate::disk;
 use crate::image::Blob;
 use crate::store::Store;
 
 /// Room is asked for in steps of so many bytes.
 const STEP_BYTES: u64 = 64 << 20;
-
-/// Of the room on the disk, which steps need too, it takes one part in so many at most.
-const PARTS_OF_ROOM: u64 = 4;
 
 /// After so many bytes of a layer of the store somebody is asked whether to go on.
 const COPY_BYTES: usize = 1 << 20;
@@ -151,10 +149,8 @@ impl Growing {
 
     fn reserve(&mut self, end: u64) -> io::Result<()> {
         if end > self.reserved {
-            let disk = rustix::fs::fstatvfs(&self.file)?;
-            let room = disk.f_bavail.saturating_mul(disk.f_frsize).saturating_add(self.reserved);
             let step = (end - self.reserved).next_multiple_of(STEP_BYTES);
-            if self.reserved + step > room / PARTS_OF_ROOM {
+            if self.reserved + step > disk::share(&self.file, self.reserved)? {
                 return Err(io::ErrorKind::StorageFull.into());
             }
             reserve(&self.file, self.reserved, step)?;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// What everybody may use.
-const GROUND: &str = "diagnostic digest event mode open path secret time ulimit";
+const GROUND: &str = "diagnostic digest disk event mode open path secret time ulimit";
 /// The nouns: names and documents of images, and the image.
 const NOUNS: &str = "image oci reference";
 
@@ -18,6 +18,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("event", &["diagnostic"]),
     ("secret", &[]),
     ("open", &[]),
+    ("disk", &[]),
     ("ulimit", &[]),
     ("address", &[GROUND]),
     ("reference", &[GROUND]),
@@ -55,7 +56,8 @@ const ROOMS: &[(&str, &[&str])] = &[
 
 /// Rooms of pure decisions: they open no file and no socket, start no process and read no clock.
 const PURE: &str = "address assemble/history cache checkup deploy diagnostic digest dockerfile event graph image lower mode oci path pattern place reference secret time tree ulimit";
-const EFFECTS: [&str; 12] = [
+const EFFECTS: [&str; 13] = [
+    "crate::disk",
     "crate::open",
     "fs_err",
     "std::fs",

@@ -16,10 +16,8 @@ use super::plan::{Block, Content, Plan};
 use super::source::Sources;
 use super::{Digests, Error, Hints, PackOptions};
 use crate::digest::Digest;
+use crate::disk;
 use crate::tree::Changes;
-
-/// Of the room on the disk, compressed blocks take one part in so many at most.
-const PARTS_OF_ROOM: u64 = 4;
 
 /// Compresses blocks of a layer that is in the making.
 pub struct Preparer {
@@ -75,8 +73,7 @@ impl Preparer {
     /// # Errors
     /// If there can be no such layer, or nothing more can be kept. A file that is not there any more is none.
     pub fn prepare(&mut self, changes: &Changes, go_on: &dyn Fn() -> bool) -> Result<(), Error> {
-        let disk = rustix::fs::fstatvfs(&self.prepared.file).map_err(|error| Error::Write(error.into()))?;
-        let room = disk.f_bavail.saturating_mul(disk.f_frsize).saturating_add(self.end) / PARTS_OF_ROOM;
+        let room = disk::share(&self.prepared.file, self.end).map_err(Error::Write)?;
         let sources = Sources::open(changes, Digests::Promised(Hints::default()))?;
         let mut seen = HashSet::new();
         for block in Plan::new(changes, &self.options) {
