@@ -44,6 +44,7 @@ pub use earlier::Earlier;
 pub use prepared::{Prepared, Preparer};
 pub use recompress::recompress;
 
+use buffers::Buffers;
 use plan::Plan;
 use table::Table;
 
@@ -258,7 +259,8 @@ pub fn pack_unread(
 pub fn is_layer_of(packed: &Packed, changes: &Changes, options: &PackOptions) -> bool {
     let table = packed.blocks.as_deref().and_then(|blocks| Table::decode(blocks, options.compression));
     table.is_some_and(|table| {
-        let keys = Plan::new(changes, options).map(|block| Some(block.ok()?.key()));
+        let buffers = Buffers::default();
+        let keys = Plan::new(changes, options, &buffers).map(|block| Some(block.ok()?.key()));
         keys.eq(table.keys().map(Some))
     })
 }

@@ -150,7 +150,7 @@ mod tests {
         ] {
             assert_eq!(Dense::new().is(&block), stored, "{name}");
             let (mut codec, buffers) =
-                (Codec::new(Compression::Gzip { level: 4 }).unwrap(), Buffers::of(Compression::default()));
+                (Codec::new(Compression::Gzip { level: 4 }).unwrap(), Buffers::default());
             let mut buffer = buffers.take(block.len());
             buffer.copy_from_slice(&block);
             let member = codec.compress(Arc::new(buffer), &buffers).unwrap();

@@ -9,7 +9,7 @@ use super::buffers::{Buffer, Buffers};
 use super::codec::Codec;
 use super::earlier::Earlier;
 use super::hashing::{self, Filled, HashedBlock, Key, Stretch, Tar, resume};
-use super::plan::{Block, Content, Lengths, Plan};
+use super::plan::{Block, LONGEST_BYTES, Plan};
 use super::prepared::Prepared;
 use super::progress::{InOrder, Progress, lock};
 use super::source::Sources;
@@ -41,7 +41,7 @@ impl Threads {
     fn within(options: &PackOptions, readers: usize) -> Self {
         let jobs = options.jobs.clamp(1, MOST_JOBS);
         // A block is held with its compressed bytes, which in the worst case are as many.
-        let longest = 2 * Lengths::of(options.compression).longest();
+        let longest = 2 * LONGEST_BYTES as u64;
         let room = usize::try_from(options.memory_bytes / longest).unwrap_or(usize::MAX).max(1);
         // Every compressor has a block in work and one waiting, every reader one in hand.
         let window = (2 * jobs + readers).min(room);
@@ -100,7 +100,9 @@ struct Job<'a> {
     earlier: Option<&'a Earlier>,
     prepared: Option<&'a Prepared>,
     compression: Compression,
+    /// For blocks, and for what they are compressed to.
     buffers: &'a Buffers,
+    compressed: &'a Buffers,
     progress: &'a Progress,
 }
 
@@ -116,11 +118,18 @@ pub(super) fn run(
     };
     let Threads { readers, jobs, window } = Threads::within(options, readers);
     let sources = Sources::open(changes, digests)?;
-    let queue = Mutex::new(Queue { plan: Plan::new(changes, options), next: 0, same: true });
+    let (buffers, compressed) = (Buffers::default(), Buffers::default());
+    let queue = Mutex::new(Queue { plan: Plan::new(changes, options, &buffers), next: 0, same: true });
     let progress = Progress::new(window);
-    let (compression, buffers) = (options.compression, Buffers::of(options.compression));
-    let job =
-        Job { sources: &sources, earlier, prepared, compression, buffers: &buffers, progress: &progress };
+    let job = Job {
+        sources: &sources,
+        earlier,
+        prepared,
+        compression: options.compression,
+        buffers: &buffers,
+        compressed: &compressed,
+        progress: &progress,
+    };
     let (to_hasher, for_hasher) = mpsc::channel::<Tar>();
     let (to_compressor, for_compressor) = mpsc::channel::<Work>();
     let for_compressor = Mutex::new(for_compressor);
@@ -201,17 +210,17 @@ impl Job<'_> {
             // A receiver that is gone has failed, and said so.
             let open = match there {
                 Some((earlier, there)) => {
-                    let (row, bytes) = earlier.read(there, self.buffers)?;
+                    let (row, bytes) = earlier.read(there, self.compressed)?;
                     let hashes = match same {
                         true => Hashes::Known(Box::new(row.blob)),
-                        false => Hashes::Open(self.uncompressed(key, &block)),
+                        false => Hashes::Open(self.uncompressed(key, block)),
                     };
                     let copied = Copied { number, bytes, checksum: row.checksum, hashes };
                     let known = || to_hasher.send(Tar::Known { number, row: Box::new(row.clone()) }).is_ok();
                     (!same || known()) && to_compressor.send(Work::Copy(copied)).is_ok()
                 }
                 None => {
-                    let filled = self.fill(number, key, &block)?;
+                    let filled = self.fill(number, key, block)?;
                     to_hasher.send(Tar::Block(filled.clone())).is_ok()
                         && to_compressor.send(Work::Compress(filled)).is_ok()
                 }
@@ -223,31 +232,27 @@ impl Job<'_> {
     }
 
     /// Returns what the hasher has to know of a block of the earlier layer.
-    fn uncompressed(self, key: Key, block: &Block) -> Uncompressed {
-        let contents = block.contents().filter(|(_, content)| hashing::is_in_order(self.sources, content));
-        let stretch = |(start, content): (_, &Content)| {
-            let content = content.clone();
-            Stretch { start, content, as_expected: true }
-        };
-        Uncompressed { key, len: block.len, stretches: contents.map(stretch).collect() }
+    fn uncompressed(self, key: Key, Block { bytes, contents, .. }: Block) -> Uncompressed {
+        let in_order =
+            contents.into_iter().filter(|(_, content)| hashing::is_in_order(self.sources, content));
+        let stretch = |(start, content)| Stretch { start, content, as_expected: true };
+        Uncompressed { key, len: bytes.len(), stretches: in_order.map(stretch).collect() }
     }
 
-    fn fill(self, number: u64, key: Key, block: &Block) -> Result<Filled, Error> {
-        let mut bytes = self.buffers.take(block.len);
-        let mut stretches = Vec::new();
-        block.fill(&mut bytes, |start, content, buffer| {
-            let as_expected = self.sources.read(content, buffer)?;
-            let is_needless = match self.sources.digests {
-                // The hash of a file in several blocks is needed behind each of them.
-                Digests::Promised(_) => as_expected && content.is_whole(),
-                Digests::Open(_) => false,
-            };
-            if !is_needless {
-                stretches.push(Stretch { start, content: content.clone(), as_expected });
-            }
+    fn fill(self, number: u64, key: Key, mut block: Block) -> Result<Filled, Error> {
+        let mut as_expected = Vec::with_capacity(block.contents.len());
+        block.fill(|content, bytes| {
+            as_expected.push(self.sources.read(content, bytes)?);
             Ok(())
         })?;
-        Ok(Filled { number, key, bytes: Arc::new(bytes), stretches: stretches.into() })
+        let stretch = |((start, content), as_expected)| Stretch { start, content, as_expected };
+        let is_needed = |Stretch { content, as_expected, .. }: &Stretch| match self.sources.digests {
+            // The hash of a file in several blocks is needed behind each of them.
+            Digests::Promised(_) => !(*as_expected && content.is_whole()),
+            Digests::Open(_) => true,
+        };
+        let stretches = block.contents.into_iter().zip(as_expected).map(stretch).filter(is_needed).collect();
+        Ok(Filled { number, key, bytes: Arc::new(block.bytes), stretches })
     }
 
     /// Compresses blocks, and checks the files that lie in one block; verifies blocks of the earlier layer.
@@ -264,9 +269,9 @@ impl Job<'_> {
                 Work::Compress(block) => {
                     let digest = self.check_files(&block)?;
                     let prepared = self.prepared.zip(digest);
-                    let bytes = match prepared.and_then(|(all, block)| all.find(&block, self.buffers)) {
+                    let bytes = match prepared.and_then(|(all, block)| all.find(&block, self.compressed)) {
                         Some(prepared) => Arc::new(prepared),
-                        None => codec.compress(block.bytes, self.buffers)?,
+                        None => codec.compress(block.bytes, self.compressed)?,
                     };
                     // What is not compressed is not remembered by block.
                     let checksum = match self.compression {
@@ -373,8 +378,8 @@ mod tests {
         };
         assert_eq!(threads(2, DEFAULT_MEMORY_BYTES), (4, 2, 8));
         assert_eq!(threads(32, u64::MAX), (4, 32, 68));
-        assert_eq!(threads(32, DEFAULT_MEMORY_BYTES), (4, 32, 32));
-        assert_eq!(threads(8, 16 << 20), (2, 2, 2));
+        assert_eq!(threads(32, DEFAULT_MEMORY_BYTES), (4, 16, 16));
+        assert_eq!(threads(8, 32 << 20), (2, 2, 2));
         assert_eq!(threads(8, 0), (1, 1, 1));
     }
 }

@@ -1,16 +1,21 @@
 //! What the tar is made of, block by block, before any file is opened.
 //!
-//! Where a block ends is decided by the headers: after an entry, if the block has at least 256 KiB and the
+//! Where a block ends is decided by the headers: after an entry, if the block has at least 512 KiB and the
 //! hash of the entry's header says so (the likelier the longer the entry, so that blocks
-//! have 1 MiB on average), or has 2 MiB; and inside a file of more than 1 MiB at every full MiB of it. Equal
+//! have 2 MiB on average), or has 4 MiB; and inside a file of more than 2 MiB at every second full MiB of it. Equal
 //! runs of entries so give equal blocks even behind entries that changed, and a block never has more than
-//! 3 MiB and a header. For zstd all of these are twice as long ([`Lengths`]). With the digests of its files a block has a
-//! key before any of its bytes is read: blocks of one key have the same bytes.
+//! 6 MiB and a header. With the digests of its files a block has a key before any of its bytes is read: blocks of one key
+//! have the same bytes.
+//!
+//! Shorter blocks would be better to take over from an earlier layer. But no codec finds what is alike in two of them, and
+//! threads hand each of them on (benches/README.md).
 
 use std::collections::HashMap;
+use std::mem;
 use std::sync::Arc;
 
-use super::{Compression, Error, PackOptions};
+use super::buffers::{Buffer, Buffers};
+use super::{Error, PackOptions};
 use crate::digest::Digest;
 use crate::layer::header::{self, Header};
 use crate::layer::{BLOCK, OPAQUE_NAME, WHITEOUT_PREFIX};
@@ -19,43 +24,17 @@ use crate::time::Timestamp;
 use crate::tree::list::Iter;
 use crate::tree::{Change, Changes, Entry, Kind, LinkGroup};
 
-/// How long blocks are, in bytes.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Lengths {
-    /// A block that is shorter does not end after an entry.
-    least: usize,
-    /// The mean of what a block has beyond `least`.
-    mean: u64,
-    /// A block that is as long ends after any entry.
-    most: usize,
-    /// Longer files are cut inside, at multiples of this.
-    pub(super) stretch: u64,
-}
-
-impl Lengths {
-    /// Returns those of blocks that are compressed in this way.
-    ///
-    /// gzip looks 32 KiB back, so longer blocks would only be worse to take over from an earlier layer. zstd finds what is
-    /// alike in all of a block, and looks in vain where one begins (benches/README.md).
-    pub(super) const fn of(compression: Compression) -> Self {
-        const KIB: usize = 1024;
-        let times = match compression {
-            Compression::None | Compression::Gzip { .. } => 1,
-            Compression::Zstd { .. } => 2,
-        };
-        Self {
-            least: times * 256 * KIB,
-            mean: (times * 768 * KIB) as u64,
-            most: times * 2048 * KIB,
-            stretch: (times * 1024 * KIB) as u64,
-        }
-    }
-
-    /// No block is longer: it ends at `most` or behind the stretch of a file that began before, but for a header's extensions.
-    pub(super) const fn longest(self) -> u64 {
-        self.most as u64 + self.stretch
-    }
-}
+/// A block that is shorter does not end after an entry.
+const LEAST_BYTES: usize = 512 << 10;
+/// The mean of what a block has beyond that.
+const MEAN_BYTES: u64 = 1536 << 10;
+/// A block that is as long ends after any entry.
+const MOST_BYTES: usize = 4 << 20;
+/// Longer files are cut inside, at multiples of this.
+pub(super) const STRETCH_BYTES: usize = 2 << 20;
+/// No block is longer: it ends at [`MOST_BYTES`] or behind the stretch of a file that began before, but for a header's
+/// extensions.
+pub(super) const LONGEST_BYTES: usize = MOST_BYTES + STRETCH_BYTES;
 
 /// What the parts of a key begin with, each of which has a fixed length.
 const HEADER: u8 = 0;
@@ -63,23 +42,14 @@ const CONTENT: u8 = 1;
 const END: u8 = 2;
 
 /// A stretch of the tar that is compressed on its own.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Block {
-    pieces: Vec<Piece>,
-    /// Headers and padding, without the content between them.
-    bytes: Vec<u8>,
-    pub(super) len: usize,
-    /// What the key is made of beside the stretches of content: the hashes of the headers, in order.
+    /// Headers and padding; where content belongs are gaps.
+    pub(super) bytes: Buffer,
+    /// The stretches of files, each with where it begins in the block.
+    pub(super) contents: Vec<(usize, Content)>,
+    /// What the key is made of beside them: the hashes of the headers, in order.
     headers: Vec<u8>,
-}
-
-/// A stretch of a block.
-#[derive(Debug, PartialEq, Eq)]
-enum Piece {
-    /// As many of the block's own bytes.
-    Bytes(usize),
-    /// A stretch of a file's content.
-    Content(Content),
 }
 
 /// A file of the layer: what finding its bytes takes.
@@ -105,6 +75,12 @@ impl Content {
         self.offset == 0 && self.len as u64 == self.size
     }
 
+    /// Returns the stretch of the file that begins at `offset` and goes into one block.
+    fn stretch(self, offset: u64) -> Self {
+        let len = (self.size - offset).min(STRETCH_BYTES as u64) as usize;
+        Self { offset, len, ..self }
+    }
+
     /// Whether the file ends here.
     pub(super) const fn is_last(&self) -> bool {
         self.offset + self.len as u64 == self.size
@@ -115,7 +91,9 @@ impl Content {
 pub(super) struct Plan<'a> {
     changes: Iter<'a>,
     clamp_mtime: Option<Timestamp>,
-    lengths: Lengths,
+    buffers: &'a Buffers,
+    /// The header that is being written.
+    header: Vec<u8>,
     /// The first name of each link group, with the content it stands for.
     leaders: HashMap<LinkGroup, (RelPath, Digest)>,
     /// The file that the last block was cut in, and whether a block ends behind it.
@@ -124,12 +102,13 @@ pub(super) struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    /// Plans the layer of `changes` as it is packed with `options`.
-    pub(super) fn new(changes: &'a Changes, options: &PackOptions) -> Self {
+    /// Plans the layer of `changes` as it is packed with `options`, in blocks of `buffers`.
+    pub(super) fn new(changes: &'a Changes, options: &PackOptions, buffers: &'a Buffers) -> Self {
         Self {
             changes: changes.list.iter(),
             clamp_mtime: options.clamp_mtime,
-            lengths: Lengths::of(options.compression),
+            buffers,
+            header: Vec::new(),
             leaders: HashMap::new(),
             open: None,
             ended: false,
@@ -137,25 +116,25 @@ impl<'a> Plan<'a> {
     }
 
     fn block(&mut self) -> Result<Block, Error> {
-        let mut block = Block::default();
+        let mut block = Block { bytes: self.buffers.take(0), contents: Vec::new(), headers: Vec::new() };
         loop {
             let cut = match self.open.take() {
                 Some((content, cut_behind)) => {
                     let size = content.size;
                     let behind = (!content.is_last())
-                        .then(|| self.stretch(content.clone(), content.offset + content.len as u64));
+                        .then(|| content.clone().stretch(content.offset + content.len as u64));
                     block.push_content(content);
                     if let Some(behind) = behind {
                         self.open = Some((behind, cut_behind));
                         return Ok(block);
                     }
-                    block.push_bytes(|bytes| bytes.resize(bytes.len() + header::padding(size), 0));
+                    block.bytes.push_zeros(header::padding(size));
                     cut_behind
                 }
                 None => match self.changes.next() {
                     None => {
                         // The end of the archive: two blocks of zeros (POSIX.1 pax).
-                        block.push_bytes(|bytes| bytes.resize(bytes.len() + 2 * BLOCK, 0));
+                        block.bytes.push_zeros(2 * BLOCK);
                         block.headers.push(END);
                         self.ended = true;
                         return Ok(block);
@@ -169,7 +148,8 @@ impl<'a> Plan<'a> {
                     }
                 },
             };
-            if block.len >= self.lengths.most || cut && block.len >= self.lengths.least {
+            let len = block.bytes.len();
+            if len >= MOST_BYTES || cut && len >= LEAST_BYTES {
                 return Ok(block);
             }
         }
@@ -177,24 +157,19 @@ impl<'a> Plan<'a> {
 
     /// Adds the header of `change` and opens its content; tells whether a block may end behind it.
     fn begin(&mut self, change: Change, block: &mut Block) -> Result<bool, Error> {
-        let (content, hash, len) = block.push_bytes(|out| {
-            let start = out.len();
-            let content = self.write_change(change, out)?;
-            Ok((content, header_hash(&out[start..]), (out.len() - start) as u64))
-        })?;
+        let mut header = mem::take(&mut self.header);
+        header.clear();
+        let content = self.write_change(change, &mut header)?;
+        let hash = header_hash(&header);
+        block.bytes.push(&header);
         block.headers.push(HEADER);
         block.headers.extend_from_slice(hash.as_bytes());
-        let len = len + content.as_ref().map_or(0, |content| content.size);
-        let cut_behind = ends_block(hash, len, self.lengths.mean);
+        let len = header.len() as u64 + content.as_ref().map_or(0, |content| content.size);
+        self.header = header;
+        let cut_behind = ends_block(hash, len);
         // An empty file too, so that it is looked at: it may have grown.
-        self.open = content.map(|content| (self.stretch(content, 0), cut_behind));
+        self.open = content.map(|content| (content.stretch(0), cut_behind));
         Ok(cut_behind)
-    }
-
-    /// The stretch of a file that begins at `offset` and goes into one block.
-    fn stretch(&self, file: Content, offset: u64) -> Content {
-        let len = (file.size - offset).min(self.lengths.stretch) as usize;
-        Content { offset, len, ..file }
     }
 
     /// Writes the header of `change`; returns the content that follows.
@@ -293,22 +268,10 @@ impl Iterator for Plan<'_> {
 }
 
 impl Block {
-    fn push_bytes<T>(&mut self, push: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-        let before = self.bytes.len();
-        let pushed = push(&mut self.bytes);
-        let count = self.bytes.len() - before;
-        self.len += count;
-        match self.pieces.last_mut() {
-            Some(Piece::Bytes(len)) => *len += count,
-            Some(Piece::Content(_)) | None => self.pieces.push(Piece::Bytes(count)),
-        }
-        pushed
-    }
-
     /// Returns the block's key: the digest of what decides its bytes.
     pub(super) fn key(&self) -> Digest {
         let mut key = self.draft();
-        self.contents().for_each(|(_, content)| key.push(content, content.digest));
+        self.contents.iter().for_each(|(_, content)| key.push(content, content.digest));
         key.finish()
     }
 
@@ -317,51 +280,18 @@ impl Block {
         Draft(self.headers.clone())
     }
 
-    /// Returns the stretches of files, each with where it begins in the block.
-    pub(super) fn contents(&self) -> impl Iterator<Item = (usize, &Content)> {
-        let mut end = 0;
-        self.pieces.iter().filter_map(move |piece| {
-            let start = end;
-            match piece {
-                Piece::Bytes(len) => {
-                    end += len;
-                    None
-                }
-                Piece::Content(content) => {
-                    end += content.len;
-                    Some((start, content))
-                }
-            }
-        })
-    }
-
-    /// Fills `bytes`, which is as long as the block; `read` reads the stretches of files and is told where each begins.
+    /// Fills the gaps: `read` reads the stretches of files.
     pub(super) fn fill<E>(
-        &self,
-        bytes: &mut [u8],
-        mut read: impl FnMut(usize, &Content, &mut [u8]) -> Result<(), E>,
+        &mut self,
+        mut read: impl FnMut(&Content, &mut [u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let (mut start, mut own) = (0, &*self.bytes);
-        for piece in &self.pieces {
-            match piece {
-                Piece::Bytes(len) => {
-                    let (piece, behind) = own.split_at(*len);
-                    bytes[start..start + len].copy_from_slice(piece);
-                    (start, own) = (start + len, behind);
-                }
-                Piece::Content(content) => {
-                    let end = start + content.len;
-                    read(start, content, &mut bytes[start..end])?;
-                    start = end;
-                }
-            }
-        }
-        Ok(())
+        let Self { bytes, contents, .. } = self;
+        contents.iter().try_for_each(|(start, content)| read(content, &mut bytes[*start..][..content.len]))
     }
 
     fn push_content(&mut self, content: Content) {
-        self.len += content.len;
-        self.pieces.push(Piece::Content(content));
+        let start = self.bytes.push_gap(content.len);
+        self.contents.push((start, content));
     }
 }
 
@@ -423,10 +353,10 @@ fn write_mark(parent: &RelPath, name: &[u8], out: &mut Vec<u8>) {
     header.write(out);
 }
 
-/// Whether a block ends behind an entry of `len` bytes: in `len` of `mean` cases.
-fn ends_block(hash: Digest, len: u64, mean: u64) -> bool {
+/// Whether a block ends behind an entry of `len` bytes: in `len` of [`MEAN_BYTES`] cases.
+fn ends_block(hash: Digest, len: u64) -> bool {
     let [a, b, c, d, e, f, g, h, ..] = *hash.as_bytes();
-    u64::from_le_bytes([a, b, c, d, e, f, g, h]) / (u64::MAX / mean) < len
+    u64::from_le_bytes([a, b, c, d, e, f, g, h]) / (u64::MAX / MEAN_BYTES) < len
 }
 
 #[cfg(test)]

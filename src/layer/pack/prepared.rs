@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::buffers::{Buffer, Buffers};
 use super::codec::Codec;
-use super::plan::{Block, Content, Plan};
+use super::plan::{Block, Plan};
 use super::source::Sources;
 use super::{Digests, Error, Hints, PackOptions};
 use crate::digest::Digest;
@@ -23,7 +23,9 @@ use crate::tree::Changes;
 pub struct Preparer {
     options: PackOptions,
     codec: Codec,
+    /// For blocks, and for what they are compressed to.
     buffers: Buffers,
+    compressed: Buffers,
     prepared: Prepared,
     /// How long the file is.
     end: u64,
@@ -57,7 +59,8 @@ impl Preparer {
         Ok(Self {
             options: *options,
             codec: Codec::new(options.compression)?,
-            buffers: Buffers::of(options.compression),
+            buffers: Buffers::default(),
+            compressed: Buffers::default(),
             prepared: Prepared { file, blocks: HashMap::new() },
             end: 0,
             seen: HashSet::new(),
@@ -76,11 +79,12 @@ impl Preparer {
         let room = disk::share(&self.prepared.file, self.end).map_err(Error::Write)?;
         let sources = Sources::open(changes, Digests::Promised(Hints::default()))?;
         let mut seen = HashSet::new();
-        for block in Plan::new(changes, &self.options) {
+        let buffers = self.buffers.clone();
+        for block in Plan::new(changes, &self.options, &buffers) {
             let block = block?;
             let look = block.key();
             if self.seen.contains(&look) && !self.done.contains(&look) && self.end < room {
-                self.compress(&block, &sources)?;
+                self.compress(block, &sources)?;
                 self.done.insert(look);
             }
             seen.insert(look);
@@ -92,15 +96,13 @@ impl Preparer {
         Ok(())
     }
 
-    fn compress(&mut self, block: &Block, sources: &Sources<'_>) -> Result<(), Error> {
-        let mut bytes = self.buffers.take(block.len);
-        let read = |_, content: &Content, stretch: &mut [u8]| sources.read_moving(content, stretch);
-        if block.fill(&mut bytes, read).is_err() {
+    fn compress(&mut self, mut block: Block, sources: &Sources<'_>) -> Result<(), Error> {
+        if block.fill(|content, stretch| sources.read_moving(content, stretch)).is_err() {
             return Ok(());
         }
-        let digest = Digest::of(&*bytes);
+        let digest = Digest::of(&*block.bytes);
         if !self.prepared.blocks.contains_key(&digest) {
-            let bytes = self.codec.compress(Arc::new(bytes), &self.buffers)?;
+            let bytes = self.codec.compress(Arc::new(block.bytes), &self.compressed)?;
             self.prepared.file.write_all_at(&bytes, self.end).map_err(Error::Write)?;
             let (len, checksum) = (bytes.len() as u32, libdeflater::crc32(&bytes));
             self.prepared.blocks.insert(digest, Spot { offset: self.end, len, checksum });

@@ -6,7 +6,7 @@ use std::thread;
 
 use super::buffers::{Buffer, Buffers};
 use super::codec::Codec;
-use super::plan::Lengths;
+use super::plan::STRETCH_BYTES;
 use super::{Error, PackOptions};
 use crate::digest::{DiffId, Hasher};
 use crate::layer::read_full;
@@ -19,13 +19,12 @@ use crate::layer::read_full;
 pub fn recompress(mut tar: impl Read, options: &PackOptions, mut out: impl Write) -> Result<DiffId, Error> {
     let jobs = options.jobs.clamp(1, super::pipeline::MOST_JOBS);
     // Whoever packed the tar, it is cut without a look at what is in it.
-    let stretch = Lengths::of(options.compression).stretch as usize;
     let mut codecs = (0..jobs).map(|_| Codec::new(options.compression)).collect::<Result<Vec<_>, _>>()?;
-    let (mut hasher, buffers) = (Hasher::new(), Buffers::of(options.compression));
+    let (mut hasher, stretches, compressed) = (Hasher::new(), Buffers::default(), Buffers::default());
     loop {
         let mut chunks = Vec::with_capacity(jobs);
         while chunks.len() < jobs {
-            let mut chunk = buffers.take(stretch);
+            let mut chunk = stretches.take(STRETCH_BYTES);
             let (len, ended) = read_full(&mut tar, &mut chunk);
             ended.map_err(Error::Tar)?;
             chunk.truncate(len);
@@ -36,9 +35,9 @@ pub fn recompress(mut tar: impl Read, options: &PackOptions, mut out: impl Write
             chunks.push(Arc::new(chunk));
         }
         let last = chunks.len() < jobs;
-        let compressed = thread::scope(|scope| {
+        let blocks = thread::scope(|scope| {
             let compress = |(chunk, codec): (Arc<Buffer>, _)| {
-                let (codec, buffers): (&mut Codec, _) = (codec, &buffers);
+                let (codec, buffers): (&mut Codec, _) = (codec, &compressed);
                 scope.spawn(move || codec.compress(chunk, buffers))
             };
             let threads: Vec<_> = chunks.into_iter().zip(&mut codecs).map(compress).collect();
@@ -47,7 +46,7 @@ pub fn recompress(mut tar: impl Read, options: &PackOptions, mut out: impl Write
             };
             threads.into_iter().map(join).collect::<Result<Vec<_>, Error>>()
         })?;
-        for bytes in compressed {
+        for bytes in blocks {
             out.write_all(&bytes).map_err(Error::Write)?;
         }
         if last {

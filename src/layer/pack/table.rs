@@ -2,7 +2,7 @@
 //! over those that did not change.
 //!
 //! ```text
-//! "kilnblk3"  digest of the form  row*  sha256 of all before
+//! "kilnblk5"  digest of the form  row*  sha256 of all before
 //! row         key[32] len compressed_len checksum blob[104] tar[104] in_file file[104]
 //! ```
 //!
@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use super::Compression;
 use crate::digest::{Digest, SAVED_HASHER_BYTES, SavedHasher};
 
-const MAGIC: &[u8] = b"kilnblk4";
+const MAGIC: &[u8] = b"kilnblk5";
 const DIGEST_BYTES: usize = 32;
 const ROW_BYTES: usize = DIGEST_BYTES + 4 + 4 + 4 + 3 * SAVED_HASHER_BYTES + 1;
 

@@ -111,7 +111,11 @@ fn an_empty_layer_is_the_end_of_an_archive() {
     );
 }
 
+/// The length of the largest file of [`sample`].
+const LARGE_BYTES: usize = 3 * plan::STRETCH_BYTES + 3;
+
 /// A directory of files that lie in blocks in every way: many to a block, one over several, and at the edges.
+
 fn sample(root: &Path) -> Changes {
     let mut list = vec![upsert("dst", dir(0o755))];
     let mut state = 1_u32;
@@ -123,9 +127,9 @@ fn sample(root: &Path) -> Changes {
         };
         (0..len).map(next).collect()
     };
-    let mib = 1024 * 1024;
+    let one = plan::STRETCH_BYTES;
     let sizes =
-        (0..300).map(|n| n * 37 % 40_000).chain([0, mib - 1, mib, mib + 1, 5 * mib + 3, 511, 512, 513]);
+        (0..300).map(|n| n * 37 % 40_000).chain([0, one - 1, one, one + 1, LARGE_BYTES, 511, 512, 513]);
     for (number, size) in sizes.enumerate() {
         let bytes = noise(size);
         let name = format!("{number:04}");
@@ -263,13 +267,14 @@ fn errors_stop_everything_and_come_back() {
 fn a_change_in_front_leaves_later_blocks_as_they_are() {
     let directory = tempfile::tempdir().expect("a directory");
     let mut changes = sample(directory.path());
-    let blocks = |changes: &Changes| -> Vec<plan::Block> {
-        plan::Plan::new(changes, &PLAIN).map(|block| block.expect("sound changes")).collect()
+    let buffers = buffers::Buffers::default();
+    let keys = |changes: &Changes| -> Vec<Digest> {
+        plan::Plan::new(changes, &PLAIN, &buffers).map(|block| block.expect("sound changes").key()).collect()
     };
-    let before = blocks(&changes);
+    let before = keys(&changes);
     let without = changes.list.iter().enumerate().filter(|(number, _)| *number != 3);
     changes.list = without.map(|(_, change)| change).collect();
-    let after = blocks(&changes);
+    let after = keys(&changes);
     assert!(before.len() > 6, "{}", before.len());
     assert_ne!(before[0], after[0]);
     assert_eq!(before[before.len() - 3..], after[after.len() - 3..]);
@@ -395,7 +400,7 @@ fn a_file_that_is_vouched_for_is_not_hashed() {
     let size = |name: &str| fs_err::metadata(directory.path().join(name)).expect("a file").len() as i64;
     assert!(asked.lock().expect("no thread panics").contains(&("0100".to_owned(), size("0100"))));
     // Nobody can vouch for a size, nor for a file of which the hash is needed block by block.
-    for (name, bytes) in [("0100", b"x".to_vec()), ("0304", vec![0; 5 * 1024 * 1024 + 3])] {
+    for (name, bytes) in [("0100", b"x".to_vec()), ("0304", vec![0; LARGE_BYTES])] {
         let before = fs_err::read(directory.path().join(name)).expect("a file");
         fs_err::write(directory.path().join(name), bytes).expect("a file");
         let result = pack(&changes, &PLAIN, hints, io::sink());

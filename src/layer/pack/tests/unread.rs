@@ -82,7 +82,7 @@ fn unread_files_give_the_layer_of_read_ones_and_their_digests() {
 fn what_a_look_says_of_any_stretch_counts_for_the_file() {
     let directory = tempfile::tempdir().expect("a directory");
     let changes = unread(&sample(directory.path()));
-    // Of five mebibytes and of one byte more than one: both lie in several blocks.
+    // Of more than three stretches and of one byte more than one: both lie in several blocks.
     for changing in ["0304", "0303"] {
         let learned = Learned { changing: Some(changing), ..Learned::default() };
         pack_unread(&changes, &options(FORMS[1], 2), &learned, io::sink()).expect("a layer");
