@@ -44,7 +44,9 @@ impl Digest {
 
     /// Returns the 64 hexadecimal digits without the algorithm: a blob's file name in an OCI layout.
     pub fn hex(&self) -> String {
-        hex_digits(&self.0).map(char::from).collect()
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        digits.map(|digit| char::from(HEX[usize::from(digit)])).collect()
     }
 
     /// Parses 64 hexadecimal digits.
@@ -65,12 +67,6 @@ impl Digest {
         }
         Ok(Self(bytes))
     }
-}
-
-/// Returns the hexadecimal digits of `bytes`, two for each.
-pub(crate) fn hex_digits(bytes: &[u8]) -> impl Iterator<Item = u8> {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| HEX[usize::from(digit)])
 }
 
 /// The value of a lower-case hexadecimal digit; upper case is not canonical (image-spec `descriptor.md`).

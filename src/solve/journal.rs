@@ -172,7 +172,7 @@ fn key(scope: &str) -> Digest {
 }
 
 fn listing_key(selection: &Digest) -> Digest {
-    Digest::of(format!("listing 3 {}", selection.hex()))
+    Digest::of(format!("listing 4 {}", selection.hex()))
 }
 
 /// Tells why the step of `entry` has to be done; `listings` are those of its files, by the part of its key.

@@ -115,7 +115,6 @@ fn an_empty_layer_is_the_end_of_an_archive() {
 const LARGE_BYTES: usize = 3 * plan::STRETCH_BYTES + 3;
 
 /// A directory of files that lie in blocks in every way: many to a block, one over several, and at the edges.
-
 fn sample(root: &Path) -> Changes {
     let mut list = vec![upsert("dst", dir(0o755))];
     let mut state = 1_u32;
