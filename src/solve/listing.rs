@@ -146,9 +146,36 @@ fn same_lines(a: &[u8], b: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
     use proptest::prelude::*;
 
+    use super::super::inputs::choose_in;
     use super::*;
+    use crate::tree::Tree;
+    use crate::tree::testing::{arbitrary_tree, file, path};
+
+    fn listed(tree: &Tree, pattern: &str) -> Listing {
+        Listing::of(&choose_in(tree, "the tree", pattern, false, &[]).expect("it is there"))
+    }
+
+    #[test]
+    fn names_are_shown_so_that_each_has_a_line() {
+        let mut tree = Tree::empty();
+        let odd = RelPath::clean(b"d/b\xff d\nd\\/e");
+        for at in [path("d/a"), odd.clone(), path("d/b c"), path("d/b/c"), path("é/f")] {
+            tree.insert(&at, file("x"));
+        }
+        for pattern in [".", "d", "d/b", "é/f"] {
+            let listing = listed(&tree, pattern);
+            let found: Vec<_> = lines(listing.as_bytes()).map(|line| line.path.to_vec()).collect();
+            let below = |at: &RelPath| at.starts_with(&RelPath::clean(pattern));
+            let mut expected: Vec<_> =
+                tree.iter().map(|(at, _)| at).filter(below).map(|at| at.to_string().into_bytes()).collect();
+            expected.sort_by(|a, b| path::compare(a, b));
+            assert_eq!(found, expected, "{pattern}");
+        }
+    }
 
     #[test]
     fn lines_are_sorted_and_name_each_path_once() {
@@ -177,6 +204,22 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_has_other_content_has_another_line(before in arbitrary_tree(), after in arbitrary_tree()) {
+            let entries = |tree: &Tree| -> BTreeMap<_, _> {
+                let content = |entry: &Entry| {
+                    let mut parts = Vec::new();
+                    entry.content(&mut |part| parts.extend_from_slice(part));
+                    parts
+                };
+                tree.iter().map(|(at, entry)| (at, content(entry))).collect()
+            };
+            let (old, new) = (entries(&before), entries(&after));
+            let all: BTreeSet<_> = old.keys().chain(new.keys()).collect();
+            let expected = all.into_iter().filter(|at| old.get(*at) != new.get(*at)).count();
+            prop_assert_eq!(listed(&after, ".").changed(listed(&before, ".").as_bytes()).0, expected);
+        }
+
         /// Some pieces long, with few files that differ.
         #[test]
         fn lines_that_are_passed_over_are_the_same(

@@ -11,7 +11,6 @@
 //! threads hand each of them on (benches/README.md).
 
 use std::collections::HashMap;
-use std::mem;
 use std::sync::Arc;
 
 use super::buffers::{Buffer, Buffers};
@@ -92,8 +91,6 @@ pub(super) struct Plan<'a> {
     changes: Iter<'a>,
     clamp_mtime: Option<Timestamp>,
     buffers: &'a Buffers,
-    /// The header that is being written.
-    header: Vec<u8>,
     /// The first name of each link group, with the content it stands for.
     leaders: HashMap<LinkGroup, (RelPath, Digest)>,
     /// The file that the last block was cut in, and whether a block ends behind it.
@@ -108,7 +105,6 @@ impl<'a> Plan<'a> {
             changes: changes.list.iter(),
             clamp_mtime: options.clamp_mtime,
             buffers,
-            header: Vec::new(),
             leaders: HashMap::new(),
             open: None,
             ended: false,
@@ -157,15 +153,13 @@ impl<'a> Plan<'a> {
 
     /// Adds the header of `change` and opens its content; tells whether a block may end behind it.
     fn begin(&mut self, change: Change, block: &mut Block) -> Result<bool, Error> {
-        let mut header = mem::take(&mut self.header);
-        header.clear();
+        let mut header = Vec::with_capacity(BLOCK);
         let content = self.write_change(change, &mut header)?;
         let hash = header_hash(&header);
         block.bytes.push(&header);
         block.headers.push(HEADER);
         block.headers.extend_from_slice(hash.as_bytes());
         let len = header.len() as u64 + content.as_ref().map_or(0, |content| content.size);
-        self.header = header;
         let cut_behind = ends_block(hash, len);
         // An empty file too, so that it is looked at: it may have grown.
         self.open = content.map(|content| (content.stretch(0), cut_behind));
