@@ -2,12 +2,9 @@
 
 use std::cmp::Ordering;
 use std::io::Write as _;
-use std::ops::Range;
 
 use super::inputs::Chosen;
-use crate::path::{self, RelPath};
-use crate::place::Selected;
-use crate::tree::Entry;
+use crate::path;
 
 const MEMORY: &str = "memory takes any text";
 
@@ -21,31 +18,22 @@ pub(super) struct Listing(Vec<u8>);
 impl Listing {
     /// Lists what was chosen.
     pub(super) fn of(chosen: &Chosen) -> Self {
-        let mut lines = Lines { in_order: true, ..Lines::default() };
-        for found in &chosen.selection.matches {
-            if let Some(entry) = chosen.entries().entry(&found.real) {
-                lines.push(&entry, |text| shown(&found.real, text));
-            }
-            // Most entries lie in the directory of the one before.
-            let (mut last, mut prefix) = (None, Vec::new());
-            let all = chosen.entries().below(found, &mut |Selected { directory, name, item, .. }| {
-                if last.as_ref() != Some(*directory) {
-                    last = Some((*directory).clone());
-                    prefix.clear();
-                    shown(&found.real.join(directory), &mut prefix);
-                    if !prefix.is_empty() {
-                        prefix.push(b'/');
-                    }
-                }
-                lines.push(item, |text| {
-                    text.extend_from_slice(&prefix);
-                    shown(&RelPath::of_clean(name), text);
-                });
-                Ok(())
-            });
-            all.expect("nothing that visits fails");
-        }
-        if lines.in_order { Self(lines.text) } else { Self(sorted(&lines.text)) }
+        let (mut text, mut parts) = (Vec::new(), Vec::new());
+        // Matches that overlap list files twice, and names that are not shown as they are may stand elsewhere.
+        let (mut last, mut in_order) = (None, true);
+        chosen.for_each(|path, _, entry| {
+            parts.clear();
+            entry.content(&mut |part| parts.extend_from_slice(part));
+            write!(text, "{:08x} ", libdeflater::crc32(&parts)).expect(MEMORY);
+            let start = text.len();
+            // Shown, no name has a line feed in it.
+            write!(text, "{path}").expect(MEMORY);
+            let shown = start..text.len();
+            let before = last.replace(shown.clone());
+            in_order &= before.is_none_or(|before| path::compare(&text[before], &text[shown]).is_lt());
+            text.push(b'\n');
+        });
+        if in_order { Self(text) } else { Self(sorted(&text)) }
     }
 
     pub(super) fn as_bytes(&self) -> &[u8] {
@@ -79,38 +67,6 @@ impl Listing {
             }
         }
     }
-}
-
-/// Lines as they come.
-#[derive(Default)]
-struct Lines {
-    text: Vec<u8>,
-    /// Where the path of the last one is.
-    last: Option<Range<usize>>,
-    /// Whether they are in the order of paths. Matches that overlap list files twice, and names that are not shown as they are
-    /// may stand elsewhere.
-    in_order: bool,
-    parts: Vec<u8>,
-}
-
-impl Lines {
-    fn push(&mut self, entry: &Entry, path: impl FnOnce(&mut Vec<u8>)) {
-        let Self { text, last, in_order, parts } = self;
-        parts.clear();
-        entry.content(&mut |part| parts.extend_from_slice(part));
-        write!(text, "{:08x} ", libdeflater::crc32(parts)).expect(MEMORY);
-        let start = text.len();
-        path(text);
-        let path = start..text.len();
-        let before = last.replace(path.clone());
-        *in_order &= before.is_none_or(|before| path::compare(&text[before], &text[path]).is_lt());
-        text.push(b'\n');
-    }
-}
-
-/// Writes a path as it is shown: so no name has a line feed in it.
-fn shown(path: &RelPath, text: &mut Vec<u8>) {
-    write!(text, "{path}").expect(MEMORY);
 }
 
 fn sorted(text: &[u8]) -> Vec<u8> {
@@ -152,8 +108,9 @@ mod tests {
 
     use super::super::inputs::choose_in;
     use super::*;
-    use crate::tree::Tree;
+    use crate::path::RelPath;
     use crate::tree::testing::{arbitrary_tree, file, path};
+    use crate::tree::{Entry, Tree};
 
     fn listed(tree: &Tree, pattern: &str) -> Listing {
         Listing::of(&choose_in(tree, "the tree", pattern, false, &[]).expect("it is there"))
@@ -163,7 +120,7 @@ mod tests {
     fn names_are_shown_so_that_each_has_a_line() {
         let mut tree = Tree::empty();
         let odd = RelPath::clean(b"d/b\xff d\nd\\/e");
-        for at in [path("d/a"), odd.clone(), path("d/b c"), path("d/b/c"), path("é/f")] {
+        for at in [path("d/a"), odd, path("d/b c"), path("d/b/c"), path("é/f")] {
             tree.insert(&at, file("x"));
         }
         for pattern in [".", "d", "d/b", "é/f"] {

@@ -239,20 +239,21 @@ impl Job<'_> {
         Uncompressed { key, len: bytes.len(), stretches: in_order.map(stretch).collect() }
     }
 
-    fn fill(self, number: u64, key: Key, mut block: Block) -> Result<Filled, Error> {
-        let mut as_expected = Vec::with_capacity(block.contents.len());
-        block.fill(|content, bytes| {
-            as_expected.push(self.sources.read(content, bytes)?);
-            Ok(())
-        })?;
-        let stretch = |((start, content), as_expected)| Stretch { start, content, as_expected };
-        let is_needed = |Stretch { content, as_expected, .. }: &Stretch| match self.sources.digests {
-            // The hash of a file in several blocks is needed behind each of them.
-            Digests::Promised(_) => !(*as_expected && content.is_whole()),
-            Digests::Open(_) => true,
-        };
-        let stretches = block.contents.into_iter().zip(as_expected).map(stretch).filter(is_needed).collect();
-        Ok(Filled { number, key, bytes: Arc::new(block.bytes), stretches })
+    fn fill(self, number: u64, key: Key, block: Block) -> Result<Filled, Error> {
+        let Block { mut bytes, contents, .. } = block;
+        let mut stretches = Vec::new();
+        for (start, content) in contents {
+            let as_expected = self.sources.read(&content, &mut bytes[start..][..content.len])?;
+            let is_needless = match self.sources.digests {
+                // The hash of a file in several blocks is needed behind each of them.
+                Digests::Promised(_) => as_expected && content.is_whole(),
+                Digests::Open(_) => false,
+            };
+            if !is_needless {
+                stretches.push(Stretch { start, content, as_expected });
+            }
+        }
+        Ok(Filled { number, key, bytes: Arc::new(bytes), stretches: stretches.into() })
     }
 
     /// Compresses blocks, and checks the files that lie in one block; verifies blocks of the earlier layer.

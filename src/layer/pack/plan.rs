@@ -2,7 +2,7 @@
 //!
 //! Where a block ends is decided by the headers: after an entry, if the block has at least 512 KiB and the
 //! hash of the entry's header says so (the likelier the longer the entry, so that blocks
-//! have 2 MiB on average), or has 4 MiB; and inside a file of more than 2 MiB at every second full MiB of it. Equal
+//! have 2 MiB on average), or has 4 MiB; and inside a longer file than 2 MiB at every multiple of that. Equal
 //! runs of entries so give equal blocks even behind entries that changed, and a block never has more than
 //! 6 MiB and a header. With the digests of its files a block has a key before any of its bytes is read: blocks of one key
 //! have the same bytes.
@@ -272,15 +272,6 @@ impl Block {
     /// Returns the key as far as it follows from the headers.
     pub(super) fn draft(&self) -> Draft {
         Draft(self.headers.clone())
-    }
-
-    /// Fills the gaps: `read` reads the stretches of files.
-    pub(super) fn fill<E>(
-        &mut self,
-        mut read: impl FnMut(&Content, &mut [u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let Self { bytes, contents, .. } = self;
-        contents.iter().try_for_each(|(start, content)| read(content, &mut bytes[*start..][..content.len]))
     }
 
     fn push_content(&mut self, content: Content) {

@@ -96,13 +96,16 @@ impl Preparer {
         Ok(())
     }
 
-    fn compress(&mut self, mut block: Block, sources: &Sources<'_>) -> Result<(), Error> {
-        if block.fill(|content, stretch| sources.read_moving(content, stretch)).is_err() {
-            return Ok(());
+    fn compress(&mut self, block: Block, sources: &Sources<'_>) -> Result<(), Error> {
+        let Block { mut bytes, contents, .. } = block;
+        for (start, content) in contents {
+            if sources.read_moving(&content, &mut bytes[start..][..content.len]).is_err() {
+                return Ok(());
+            }
         }
-        let digest = Digest::of(&*block.bytes);
+        let digest = Digest::of(&*bytes);
         if !self.prepared.blocks.contains_key(&digest) {
-            let bytes = self.codec.compress(Arc::new(block.bytes), &self.compressed)?;
+            let bytes = self.codec.compress(Arc::new(bytes), &self.compressed)?;
             self.prepared.file.write_all_at(&bytes, self.end).map_err(Error::Write)?;
             let (len, checksum) = (bytes.len() as u32, libdeflater::crc32(&bytes));
             self.prepared.blocks.insert(digest, Spot { offset: self.end, len, checksum });

@@ -18,12 +18,12 @@ use crate::layer::read_full;
 /// If `tar` or `out` fails.
 pub fn recompress(mut tar: impl Read, options: &PackOptions, mut out: impl Write) -> Result<DiffId, Error> {
     let jobs = options.jobs.clamp(1, super::pipeline::MOST_JOBS);
-    // Whoever packed the tar, it is cut without a look at what is in it.
     let mut codecs = (0..jobs).map(|_| Codec::new(options.compression)).collect::<Result<Vec<_>, _>>()?;
     let (mut hasher, stretches, compressed) = (Hasher::new(), Buffers::default(), Buffers::default());
     loop {
         let mut chunks = Vec::with_capacity(jobs);
         while chunks.len() < jobs {
+            // Whoever packed the tar, it is cut without a look at what is in it.
             let mut chunk = stretches.take(STRETCH_BYTES);
             let (len, ended) = read_full(&mut tar, &mut chunk);
             ended.map_err(Error::Tar)?;

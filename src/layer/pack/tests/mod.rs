@@ -267,13 +267,14 @@ fn a_change_in_front_leaves_later_blocks_as_they_are() {
     let directory = tempfile::tempdir().expect("a directory");
     let mut changes = sample(directory.path());
     let buffers = buffers::Buffers::default();
-    let keys = |changes: &Changes| -> Vec<Digest> {
-        plan::Plan::new(changes, &PLAIN, &buffers).map(|block| block.expect("sound changes").key()).collect()
+    let blocks = |changes: &Changes| -> Vec<_> {
+        let all = plan::Plan::new(changes, &PLAIN, &buffers).map(|block| block.expect("sound changes"));
+        all.map(|block| (block.key(), block.bytes.len(), block.contents)).collect()
     };
-    let before = keys(&changes);
+    let before = blocks(&changes);
     let without = changes.list.iter().enumerate().filter(|(number, _)| *number != 3);
     changes.list = without.map(|(_, change)| change).collect();
-    let after = keys(&changes);
+    let after = blocks(&changes);
     assert!(before.len() > 6, "{}", before.len());
     assert_ne!(before[0], after[0]);
     assert_eq!(before[before.len() - 3..], after[after.len() - 3..]);
